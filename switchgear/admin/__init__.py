@@ -1,0 +1,1 @@
+"""The management API; it has no routes yet."""

@@ -1,0 +1,1 @@
+"""The web console; it has no pages yet."""

@@ -1,0 +1,407 @@
+"""ASGI in and out: paths, bodies within limits, headers, streams, and clients that leave.
+
+Written for the common case: a request that is answered within WATCH_AFTER_S costs no task and no timer that fires.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from random import getrandbits
+from time import perf_counter
+from typing import Any
+
+from msgspec import Struct
+
+from switchgear.core.errors import (
+    ClientClosed,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RequestTimeout,
+    SwitchgearError,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from switchgear.core.protocols import Call, Format
+from switchgear.core.settings import Settings
+from switchgear.engine.pipeline import Pipeline
+from switchgear.engine.streaming import Stream
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+WATCH_AFTER_S = 0.05
+"""A client that leaves is noticed from here on. A task that waits for it costs 8 µs; most calls are over sooner."""
+
+_log = logging.getLogger("switchgear")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
+_JSON_TYPE = (b"content-type", b"application/json")
+_EXPOSED = b"x-request-id, x-provider, x-cache-status, x-gateway-overhead-ms, retry-after"
+_STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
+_CACHE_MISS = (b"x-cache-status", b"MISS")
+
+
+class Page(Struct):
+    """The answer of a plain route."""
+
+    body: bytes
+    status: int = 200
+    content_type: bytes = b"application/json"
+
+
+class PlainRoute(Struct):
+    """A path that is not a model call: ``answer`` gets the rest of the path (for a prefix route) and the Call."""
+
+    answer: Callable[[Call, str], Awaitable[Page]]
+    methods: tuple[str, ...] = ("GET",)
+    admits: bool = True
+    """Whether the caller must show a key; pages that do not are not logged either."""
+
+
+class World(Struct):
+    """Everything a request is served with; a reload builds another and swaps the reference."""
+
+    settings: Settings
+    pipeline: Pipeline
+    chat_routes: dict[str, Format]
+    plain_routes: dict[str, PlainRoute]
+    prefix_routes: dict[str, PlainRoute]
+    error_format: Format
+    stream_began: Callable[[], None]
+    stream_ended: Callable[[], None]
+
+
+class Edge:
+    """The ASGI application's HTTP half."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.draining = False
+        self.refusing = False
+        self.active: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.active.add(task)
+        try:
+            await Exchange(self, self.world, scope, receive, send).serve(task)
+        finally:
+            self.active.discard(task)
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "_call", "_client_left", "_edge", "_format", "_headers", "_last_sent_at", "_receive", "_scope",
+        "_send", "_sending", "_started", "_task", "_timer", "_watching", "_world",
+    )  # fmt: skip
+
+    def __init__(self, edge: Edge, world: World, scope: Scope, receive: Receive, send: Send) -> None:
+        self._edge = edge
+        self._world = world
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._format = world.error_format
+        given = self._headers.get(b"x-request-id")
+        accepted = given is not None and _REQUEST_ID.fullmatch(given)
+        call_id = given.decode() if given is not None and accepted else f"req_{getrandbits(96):024x}"
+        self._call = Call(call_id, "openai", scope["method"], scope["path"], self._headers)
+        self._started = False
+        self._sending = False
+        self._client_left = False
+        self._last_sent_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    async def serve(self, task: asyncio.Task[Any]) -> None:
+        """Answer, whatever happens; then the call is finished, exactly once."""
+        self._task = task
+        call, plain = self._call, None
+        try:
+            client_format = self._world.chat_routes.get(call.path)
+            if client_format is not None and call.method == "POST":
+                self._format = client_format
+                await self._serve_chat(client_format)
+            elif call.method == "OPTIONS" and b"access-control-request-method" in self._headers:
+                await self._preflight()
+                plain = True
+            else:
+                plain = await self._serve_plain(client_format)
+        except SwitchgearError as error:
+            await self._say_error(error)
+        except asyncio.CancelledError:
+            await self._cancelled()
+        except Exception:
+            _log.exception("the call %s failed inside the gateway", call.id)
+            await self._say_error(SwitchgearError("The gateway failed; this is a bug in it, not in your request."))
+        finally:
+            self._stop_watching()
+            call.ended_at = perf_counter()
+            if not plain:
+                self._world.pipeline.finish(call)
+
+    # -- model calls ----------------------------------------------------------------------------------------------
+
+    async def _serve_chat(self, client_format: Format) -> None:
+        call, world = self._call, self._world
+        if self._edge.refusing:
+            raise Unavailable("This gateway process is shutting down.")
+        await world.pipeline.admit(call)
+        body = await self._read_body()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(WATCH_AFTER_S, self._watch)
+        result = await world.pipeline.run(call, client_format, body)
+        if isinstance(result, Stream):
+            world.stream_began()
+            try:
+                await self._send_stream(result)
+            finally:
+                result.close()
+                world.stream_ended()
+        elif call.streamed:
+            await self._send_piece(result)
+            await self._end_stream()
+        else:
+            call.first_byte_at = perf_counter()
+            if world.settings.include_extensions:
+                result = client_format.add_extension(result, self._extension())
+            await self._send_whole(200, result, self._call_headers(_JSON_TYPE))
+
+    async def _send_stream(self, stream: Stream) -> None:
+        """Pass pieces on; where the process must go, say so in the stream."""
+        try:
+            while data := await stream.next():
+                await self._send_piece(data)
+        except asyncio.CancelledError:
+            if self._client_left or not self._edge.draining:
+                raise
+            last = stream.fail(Unavailable("The gateway is shutting down and its time to finish streams is over."))
+            if last:
+                await self._send_piece(last)
+        await self._end_stream()
+
+    async def _send_piece(self, data: bytes) -> None:
+        self._sending = True
+        if not self._started:
+            await self._start(200, self._call_headers((b"content-type", self._format.stream_content_type), stream=True))
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._sending = False
+        self._last_sent_at = perf_counter()
+        self._call.delivered_bytes += len(data)
+
+    async def _end_stream(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
+
+    def _extension(self) -> dict[str, Any]:
+        call = self._call
+        latency_ms = round((perf_counter() - call.received_at) * 1000, 2)
+        return {"provider": call.provider, "latency_ms": latency_ms, "cost_usd": None}
+
+    def _call_headers(self, content_type: tuple[bytes, bytes], *, stream: bool = False) -> Headers:
+        call = self._call
+        overhead_ms = max(0.0, perf_counter() - call.received_at - call.upstream_s) * 1000
+        headers = [content_type, _CACHE_MISS, (b"x-gateway-overhead-ms", b"%.2f" % overhead_ms)]
+        if call.provider:
+            headers.append((b"x-provider", call.provider.encode()))
+        if stream:
+            headers += _STREAM_HEADERS
+        return headers + call.reply_headers
+
+    async def _read_body(self) -> bytes:
+        """The request's body. Raises PayloadTooLarge, UnsupportedMediaType or RequestTimeout."""
+        headers, limit = self._headers, self._world.settings.server.max_body_bytes
+        media_type = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+        if media_type != b"application/json" and not media_type.endswith(b"+json"):
+            raise UnsupportedMediaType(
+                f"Content-Type {media_type.decode('latin-1')[:100]!r} is not supported; send application/json."
+            )
+        coding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if coding != b"identity":
+            raise UnsupportedMediaType("Compressed request bodies are not supported; send the JSON as it is.")
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
+        message = await self._next_message()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            if len(body) > limit:
+                raise _too_large(limit)
+            return body
+        return await self._read_pieces(body, limit)
+
+    async def _read_pieces(self, first: bytes, limit: int) -> bytes:
+        pieces, size_bytes = [first], len(first)
+        timeout_s = self._world.settings.server.body_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    message = await self._next_message()
+                    pieces.append(message.get("body", b""))
+                    size_bytes += len(pieces[-1])
+                    if size_bytes > limit:
+                        raise _too_large(limit)
+                    if not message.get("more_body"):
+                        return b"".join(pieces)
+        except TimeoutError:
+            raise RequestTimeout(f"The request body did not arrive within {timeout_s:g} s.") from None
+
+    async def _next_message(self) -> MutableMapping[str, Any]:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._client_left = True
+            raise ClientClosed("The client left before it had sent its request.")
+        return message
+
+    # -- other pages ----------------------------------------------------------------------------------------------
+
+    async def _serve_plain(self, client_format: Format | None) -> bool:
+        """Answer a page; whether it was one that is not logged."""
+        call, world = self._call, self._world
+        if client_format is not None:
+            await world.pipeline.admit(call)
+            raise MethodNotAllowed(call.method, ("POST",))
+        route, rest = self._find_plain()
+        if route is None:
+            await world.pipeline.admit(call)
+            raise NotFound(f"There is nothing at {call.method} {call.path[:200]}.")
+        if call.method not in route.methods and not (call.method == "HEAD" and "GET" in route.methods):
+            raise MethodNotAllowed(call.method, route.methods)
+        if route.admits:
+            await world.pipeline.admit(call)
+        page = await route.answer(call, rest)
+        body = b"" if call.method == "HEAD" else page.body
+        await self._send_whole(page.status, body, [(b"content-type", page.content_type)])
+        return not route.admits
+
+    def _find_plain(self) -> tuple[PlainRoute | None, str]:
+        path, world = self._call.path, self._world
+        exact = world.plain_routes.get(path)
+        if exact is not None:
+            return exact, ""
+        for prefix, route in world.prefix_routes.items():
+            if path.startswith(prefix):
+                return route, path[len(prefix) :]
+        return None, ""
+
+    async def _preflight(self) -> None:
+        """Tell a browser what it may send (Fetch, 4.8)."""
+        wanted = self._headers.get(b"access-control-request-headers", b"authorization, content-type")
+        headers = [
+            (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+            (b"access-control-allow-headers", wanted if _is_token_list(wanted) else b"authorization, content-type"),
+            (b"access-control-max-age", b"600"),
+        ]
+        await self._send_whole(204, b"", headers)
+
+    # -- answers --------------------------------------------------------------------------------------------------
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        self._started = True
+        self._call.status = status
+        headers.append((b"x-request-id", self._call.id.encode()))
+        if b"origin" in self._headers:
+            headers += self._cors_headers(self._headers[b"origin"])
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _send_whole(self, status: int, body: bytes, headers: Headers) -> None:
+        if status != 204:
+            headers.append((b"content-length", b"%d" % len(body)))
+        await self._start(status, headers)
+        await self._send({"type": "http.response.body", "body": body})
+        self._call.delivered_bytes = len(body)
+
+    def _cors_headers(self, origin: bytes) -> Headers:
+        allowed = self._world.settings.server.cors_origins
+        if "*" in allowed:
+            return [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", _EXPOSED)]
+        if origin.decode("latin-1") in allowed:
+            return [
+                (b"access-control-allow-origin", origin),
+                (b"vary", b"origin"),
+                (b"access-control-expose-headers", _EXPOSED),
+            ]
+        return [(b"vary", b"origin")]
+
+    async def _say_error(self, error: SwitchgearError) -> None:
+        call = self._call
+        call.error = error
+        if self._client_left:
+            call.status = ClientClosed.status
+            return
+        if self._started:  # comments have gone out while we waited: the error goes the same way
+            await self._send_piece(self._format.write_stream_error(error))
+            await self._end_stream()
+            return
+        headers = [_JSON_TYPE, *call.reply_headers, *error.headers()]
+        if error.provider:
+            headers.append((b"x-provider", error.provider.encode()))
+        await self._send_whole(error.status, self._format.write_error(error), headers)
+
+    async def _cancelled(self) -> None:
+        """The client left, or the process must go; anything else that cancels us is not ours to swallow."""
+        call = self._call
+        if self._client_left:
+            call.error = ClientClosed("The client left before the answer was complete.")
+            call.status = ClientClosed.status
+        elif self._edge.draining:
+            await self._say_error(Unavailable("The gateway is shutting down and its time to finish calls is over."))
+        else:
+            call.error = ClientClosed("The call was cancelled.")
+            call.status = ClientClosed.status
+            raise asyncio.CancelledError
+
+    # -- clients that leave, and silences -------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """The call takes longer than most: from now on notice when its client leaves, and break long silences."""
+        loop = asyncio.get_running_loop()
+        self._watching = loop.create_task(self._wait_for_departure())
+        self._last_sent_at = perf_counter()
+        if self._call.streamed:
+            self._timer = loop.call_later(self._world.settings.server.keepalive_s, self._break_silence)
+
+    async def _wait_for_departure(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._client_left = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def _break_silence(self) -> None:
+        loop, interval_s = asyncio.get_running_loop(), self._world.settings.server.keepalive_s
+        silent_s = perf_counter() - self._last_sent_at
+        if self._sending:
+            self._timer = loop.call_later(interval_s, self._break_silence)
+        elif silent_s < interval_s - 0.01:
+            self._timer = loop.call_later(interval_s - silent_s, self._break_silence)
+        else:
+            loop.create_task(self._send_keepalive())
+            self._timer = loop.call_later(interval_s, self._break_silence)
+
+    async def _send_keepalive(self) -> None:
+        if self._task is not None and not self._sending:
+            await self._send_piece(self._format.keepalive)
+
+    def _stop_watching(self) -> None:
+        self._task = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The request body is larger than {limit} bytes (server.max_body_bytes).")
+
+
+def _is_token_list(value: bytes) -> bool:
+    return len(value) <= 2000 and re.fullmatch(rb"[A-Za-z0-9\-_, ]*", value) is not None

@@ -1,0 +1,388 @@
+"""One upstream connection and the answer being read from it.
+
+Memory is bounded: the head by MAX_HEAD_BYTES, the body by stopping to read the socket once PAUSE_AT_BYTES wait for a
+slow client. Every way an exchange can end leads to exactly one ``release``.
+"""
+
+import asyncio
+from typing import Protocol
+
+import httptools
+
+from switchgear.core.errors import (
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamTimeout,
+    UpstreamTruncated,
+    UpstreamUnavailable,
+)
+from switchgear.core.settings import TimeoutSettings
+from switchgear.core.types import HttpOrigin, HttpRequest
+from switchgear.engine.egress import Proxy
+
+MAX_HEAD_BYTES = 65_536
+PAUSE_AT_BYTES = 32_768
+JOIN_UP_TO_BYTES = 65_536
+IDLE_EXPIRY_S = 55.0
+DRAIN_AFTER_END_S = 1.0
+DRAIN_AFTER_END_BYTES = 65_536
+
+
+class _Pool(Protocol):
+    """Where a connection belongs."""
+
+    def gone(self, connection: "Connection") -> None: ...
+
+
+class _Owner(Protocol):
+    """Who is told that an exchange is over."""
+
+    def release(self, connection: "Connection", reusable: bool) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """A socket to an origin. Idle, or serving one exchange, whose answer is ``response``."""
+
+    __slots__ = (
+        "_head_bytes", "_parser", "_transport", "idle_expiry_s", "idle_since", "is_open", "loop",
+        "origin", "pool", "response", "reused", "via_proxy", "was_connected",
+    )  # fmt: skip
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, pool: _Pool, origin: HttpOrigin, via_proxy: Proxy | None = None
+    ) -> None:
+        self.loop = loop
+        self.pool = pool
+        self.origin = origin
+        self.via_proxy = via_proxy
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._head_bytes = 0
+        self.response: HttpResponse | None = None
+        self.is_open = False
+        self.was_connected = False
+        self.reused = False
+        self.idle_since = 0.0
+        self.idle_expiry_s = IDLE_EXPIRY_S
+
+    # -- what the transport asks ----------------------------------------------------------------------------------
+
+    def exchange(
+        self, owner: _Owner, request: HttpRequest, timeouts: TimeoutSettings, started_at: float, extra_header: bytes
+    ) -> "HttpResponse":
+        """Write the request; the answer comes in the value returned."""
+        assert self._transport is not None
+        response = self.response = HttpResponse(self, owner, timeouts, started_at, self.loop.time())
+        self._head_bytes = 0
+        endpoint, body = request.endpoint, request.body
+        path, proxy_line = endpoint.path, b""
+        if self.via_proxy is not None:  # absolute-form, RFC 9112, 3.2.2
+            path = f"http://{endpoint.origin.authority}{path}"
+            proxy_line = self.via_proxy.authorization_line
+        length = b"content-length: %d\r\n" % len(body) if body or endpoint.method == "POST" else b""
+        head = b"%b %b HTTP/1.1\r\n%b%b%b%b\r\n" % (
+            endpoint.method.encode(), path.encode(), endpoint.header_lines, proxy_line, extra_header, length
+        )  # fmt: skip
+        if len(body) <= JOIN_UP_TO_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines([head, body])
+        return response
+
+    def check_deadlines(self, now: float) -> None:
+        """Called by the sweep while an exchange is under way."""
+        response = self.response
+        if response is not None and (missed := response.missed_deadline(now)) is not None:
+            self.fail(missed)
+
+    def pause(self) -> None:
+        """Stop reading the socket: nobody takes what has arrived."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._transport is not None and self.is_open:
+            self._transport.resume_reading()
+
+    def fail(self, error: UpstreamError) -> None:
+        """End the exchange with this error, and close."""
+        if self.response is not None:
+            self.response.failed(error)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket, TLS included, is ready."""
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports are not asyncio's classes
+        self.is_open = self.was_connected = True
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the answer."""
+        response = self.response
+        if response is None:
+            self.abort()  # nobody asked: a connection that speaks unasked cannot be trusted with the next request
+            return
+        response.touched(self.loop.time())
+        if not response.has_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.fail(UpstreamUnavailable("The provider's answer is not valid HTTP."))
+            return
+        if not response.has_head and self._head_bytes > MAX_HEAD_BYTES:
+            self.fail(UpstreamInvalid(f"The provider's answer has more than {MAX_HEAD_BYTES} bytes of headers."))
+            return
+        response.wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed, by us or by them."""
+        self.is_open = False
+        response = self.response
+        if response is not None:
+            response.connection_closed(exc)
+        self.pool.gone(self)
+
+    # -- httptools ------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A message starts; a second one in an exchange must follow an informational one."""
+        if self.response is not None:
+            self.response.message_begins()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header line."""
+        if self.response is not None:
+            self.response.headers[name.lower().decode("latin-1")] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """The head is there, perhaps only that of a 1xx."""
+        if self.response is not None:
+            self.response.head_complete(self._parser.get_status_code())
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, its transfer coding removed."""
+        if self.response is not None:
+            self.response.take(body)
+
+    def on_message_complete(self) -> None:
+        """The body ended where its framing said."""
+        if self.response is not None:
+            self.response.complete(self._parser.should_keep_alive())
+
+
+class HttpResponse:
+    """The answer to one request: ``status``, ``headers`` (lower-case names), and a body read in pieces.
+
+    ``close`` must be called exactly once a reader is through with it, however that came about; a second call does
+    nothing. ``framed`` says whether the body's end is marked, or is only the end of the connection.
+    """
+
+    __slots__ = (
+        "_chunks", "_complete", "_connection", "_drain_until", "_drained_bytes", "_error", "_has_body",
+        "_keep_alive", "_last_data_at", "_loop", "_owner", "_paused", "_released", "_sent_at",
+        "_size_bytes", "_started_at", "_timeouts", "_waiter", "framed", "got_bytes", "has_head",
+        "headers", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self, connection: Connection, owner: _Owner, timeouts: TimeoutSettings, started_at: float, sent_at: float
+    ) -> None:
+        self._connection = connection
+        self._loop = connection.loop
+        self._owner = owner
+        self._timeouts = timeouts
+        self._started_at = started_at
+        self._sent_at = sent_at
+        self._last_data_at = sent_at
+        self._has_body = False
+        self._chunks: list[bytes] = []
+        self._size_bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: UpstreamError | None = None
+        self._complete = False
+        self._keep_alive = False
+        self._paused = False
+        self._released = False
+        self._drain_until = 0.0
+        self._drained_bytes = 0
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.has_head = False
+        self.got_bytes = False
+        self.framed = True
+
+    # -- for the reader -------------------------------------------------------------------------------------------
+
+    async def wait_for_head(self) -> None:
+        """Until status and headers are known. Raises UpstreamError."""
+        while not self.has_head:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    async def read(self) -> bytes:
+        """The next piece of the body, all that has arrived; empty at its end.
+
+        Raises UpstreamTruncated, UpstreamUnavailable or UpstreamTimeout; what came before the error is read first.
+        """
+        while not self._chunks:
+            if self._error is not None:
+                raise self._error
+            if self._complete:
+                return b""
+            await self._wait()
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._size_bytes = 0
+        if self._paused:
+            self._paused = False
+            self._last_data_at = self._loop.time()  # the silence was ours
+            self._connection.resume()
+        return data
+
+    async def read_all(self, max_bytes: int) -> bytes:
+        """The whole body. Raises as ``read``, and UpstreamInvalid where it is longer than ``max_bytes``."""
+        pieces, size_bytes = [], 0
+        while data := await self.read():
+            pieces.append(data)
+            size_bytes += len(data)
+            if size_bytes > max_bytes:
+                raise UpstreamInvalid(f"The provider's answer is longer than {max_bytes} bytes.")
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self, *, content_ended: bool = False) -> None:
+        """Let go of the connection. With ``content_ended`` the body's last bytes, which say nothing more, are awaited
+        for a moment in the background so that the connection can serve again; else an unfinished body closes it."""
+        if self._released or self._drain_until:
+            return
+        if self._complete or not content_ended or self._error is not None:
+            self._release()
+            return
+        self._drain_until = self._loop.time() + DRAIN_AFTER_END_S
+        self._chunks.clear()
+        if self._paused:
+            self._paused = False
+            self._connection.resume()
+
+    # -- for the connection ---------------------------------------------------------------------------------------
+
+    def touched(self, now: float) -> None:
+        """Bytes came."""
+        self._last_data_at = now
+        self.got_bytes = True
+
+    def message_begins(self) -> None:
+        """Another message after a complete one was not asked for: never reuse this connection."""
+        if self._complete:
+            self._keep_alive = False
+
+    def head_complete(self, status: int) -> None:
+        """The head is there; that of an informational answer is dropped (RFC 9110, 15.2)."""
+        if 100 <= status < 200:
+            self.headers.clear()
+            return
+        self.status = status
+        self.framed = "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "")
+        self.has_head = True
+
+    def take(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._drain_until:
+            self._drained_bytes += len(body)
+            if self._drained_bytes > DRAIN_AFTER_END_BYTES:
+                self._release()
+            return
+        self._has_body = True
+        self._chunks.append(body)
+        self._size_bytes += len(body)
+        if self._size_bytes > PAUSE_AT_BYTES and not self._paused:
+            self._paused = True
+            self._connection.pause()
+
+    def complete(self, keep_alive: bool) -> None:
+        """The body ended as its framing said."""
+        if not self.has_head:
+            return  # an informational answer
+        self._complete = True
+        self._keep_alive = keep_alive
+        if self._drain_until:
+            self._release()
+
+    def failed(self, error: UpstreamError) -> None:
+        """The exchange cannot go on."""
+        if not self._complete and self._error is None:
+            self._error = error
+        self.wake()
+        if self._drain_until:
+            self._release()
+
+    def connection_closed(self, exc: Exception | None) -> None:
+        """The socket closed; for a body without framing that is its end."""
+        if self._complete or self._error is not None:
+            self.wake()
+        elif self.has_head and not self.framed and exc is None:
+            self._complete = True
+            self.wake()
+        elif self.has_head:
+            self.failed(UpstreamTruncated("The provider closed the connection in the middle of its answer."))
+        else:
+            self.failed(UpstreamUnavailable("The provider closed the connection without an answer."))
+        if self._drain_until:
+            self._release()
+
+    def missed_deadline(self, now: float) -> UpstreamTimeout | None:
+        """The deadline that has passed, if one has."""
+        timeouts = self._timeouts
+        if self._drain_until:
+            return UpstreamTimeout("between_chunks", DRAIN_AFTER_END_S) if now > self._drain_until else None
+        if self._complete or self._error is not None:
+            return None
+        if now - self._started_at > timeouts.total_s:
+            return UpstreamTimeout("total", timeouts.total_s)
+        if not self._has_body:
+            late = now - self._sent_at > timeouts.first_byte_s
+            return UpstreamTimeout("first_byte", timeouts.first_byte_s) if late else None
+        if self._waiter is not None and now - self._last_data_at > timeouts.between_chunks_s:
+            return UpstreamTimeout("between_chunks", timeouts.between_chunks_s)
+        return None
+
+    def wake(self) -> None:
+        """Let the reader look again."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and (self.has_head or self._error is not None):
+            waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def _release(self) -> None:
+        if self._released:
+            return
+        self._released = True
+        connection = self._connection
+        connection.response = None
+        connection.idle_expiry_s = _idle_expiry_s(self.headers.get("keep-alive", ""))
+        reusable = self._complete and self._keep_alive and self._error is None and connection.is_open
+        connection.reused = True
+        self._owner.release(connection, reusable and not self._paused)
+
+
+def _idle_expiry_s(keep_alive: str) -> float:
+    """How long to keep an idle connection: a second less than the server says (``timeout=5``), where it says."""
+    _, found, rest = keep_alive.partition("timeout=")
+    digits = rest.partition(",")[0].strip()
+    return min(IDLE_EXPIRY_S, max(0.0, float(digits) - 1)) if found and digits.isdigit() else IDLE_EXPIRY_S

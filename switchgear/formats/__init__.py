@@ -1,0 +1,1 @@
+"""Wire formats: bytes to canonical values and back, without I/O."""

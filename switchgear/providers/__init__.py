@@ -1,0 +1,1 @@
+"""Whom the gateway calls: one file per vendor, or a row in compat.py."""

@@ -1,0 +1,1 @@
+"""Ways of ordering the targets of a model, one file each."""
