@@ -49,8 +49,8 @@ class Drain:
         edge.refusing = True
         if not await self._all_ended(settings.drain_timeout_s):
             _log.warning("drain timeout: ending %d calls", len(edge.active))
-            for task in list(edge.active):
-                task.cancel()
+            for exchange in list(edge.active):
+                exchange.cancel()
             await self._all_ended(LAST_WORDS_S)
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -13,22 +13,25 @@ MOST_VALUES = 100_000
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}|\$\{")
 _NAME_AND_DEFAULT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-)(.*))?", re.DOTALL)
-_QUOTED_WORDS = re.compile(r" ?'(?!<)[^']{2,}'")
+_QUOTED_WORDS = re.compile(r" '(?!<)[^'\s]{2,}'(?!\S)")
 
 
 class FromEnvironment(str):
     """Text that came out of the environment: it may be a secret wherever it stands, so it is never shown.
 
-    ``source`` says where it came from, as a shell would write it: ``${NAME}`` or ``$NAME``.
+    ``source`` says where it came from, as a shell would write it. ``variable`` is the variable whose value this is
+    exactly; empty where it is only part of the text, or the text part of its value.
     """
 
-    __slots__ = ("source",)
+    __slots__ = ("source", "variable")
     source: str
+    variable: str
 
-    def __new__(cls, text: str, source: str) -> "FromEnvironment":
-        """``text`` as it is to be used, and its ``source``."""
+    def __new__(cls, text: str, source: str, variable: str = "") -> "FromEnvironment":
+        """``text`` as it is to be used."""
         value = super().__new__(cls, text)
         value.source = source
+        value.variable = variable
         return value
 
     def __repr__(self) -> str:
@@ -155,7 +158,10 @@ class _Interpolation:
         filled = "".join([*pieces, text[end:]])
         if not whole:
             return MISSING
-        return FromEnvironment(filled, " and ".join(sources)) if sources else filled
+        if not sources:
+            return filled
+        alone = text.startswith("${") and text.find("}") == len(text) - 1
+        return FromEnvironment(filled, " and ".join(sources), sources[0][2:-1] if alone else "")
 
     def _look_up(self, found: re.Match[str], path: str) -> str | None:
         parts = _NAME_AND_DEFAULT.fullmatch(found[1]) if found[1] is not None else None
@@ -171,6 +177,8 @@ class _Interpolation:
         if has_default:
             return str(default)
         state = "empty" if name in self._environ else "not set"
-        hint = did_you_mean(name, self._environ, cutoff=0.85) or f"; set it, or write ${{{name}:-}} where it may be absent"
+        hint = (
+            did_you_mean(name, self._environ, cutoff=0.85) or f"; set it, or write ${{{name}:-}} where it may be absent"
+        )
         self._problems.add(path, f"the environment variable {name} is {state}{hint}")
         return None

@@ -20,7 +20,7 @@ def read_environment(environ: Mapping[str, str], problems: Problems) -> dict[str
     tree: dict[str, Any] = {}
     kind = _backend(environ, problems)
     if kind:
-        tree["providers"] = {kind: _provider(kind, environ, problems)}
+        tree["providers"] = {kind: _provider(kind, environ)}
         tree["default_provider"] = kind
     if environ.get("API_KEYS_JSON"):
         tree["keys"] = _keys(environ["API_KEYS_JSON"], problems)
@@ -56,13 +56,11 @@ def _backend(environ: Mapping[str, str], problems: Problems) -> str | None:
     return kind
 
 
-def _provider(kind: str, environ: Mapping[str, str], problems: Problems) -> dict[str, Any]:
+def _provider(kind: str, environ: Mapping[str, str]) -> dict[str, Any]:
     provider: dict[str, Any] = {"kind": kind}
     url = environ.get("LLM_BACKEND_URL", "").strip()
     if url:
         provider["base_url"] = FromEnvironment(_complete(url, KINDS[kind].url_suffix), "$LLM_BACKEND_URL")
-    elif KINDS[kind].needs_base_url:
-        problems.add("LLM_BACKEND_URL", f"missing; LLM_BACKEND={kind} needs an address, such as http://127.0.0.1:8080")
     key = key_of(kind, environ)
     if key:
         provider["api_key"] = key
@@ -91,7 +89,9 @@ def _keys(text: str, problems: Problems) -> list[dict[str, Any]]:
         problems.add("API_KEYS_JSON", "not JSON: nested too deeply")
         return []
     if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
-        problems.add("API_KEYS_JSON", 'expected a JSON object of keys and what is known of them: {"sk-…": {"name": "…"}}')
+        problems.add(
+            "API_KEYS_JSON", 'expected a JSON object of keys and what is known of them: {"sk-…": {"name": "…"}}'
+        )
         return []
     return [_key(key, said, number, problems) for number, (key, said) in enumerate(pairs, 1)]
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from switchgear.config.kinds import KINDS
+from switchgear.config.kinds import KINDS, Kind
 from switchgear.config.problems import Problems, did_you_mean, join
 from switchgear.core.settings import KeySettings, ModelSettings, ProviderSettings, ServerSettings, Settings
 from switchgear.local import llama
@@ -70,11 +70,9 @@ def _check_provider(name: str, provider: ProviderSettings, problems: Problems) -
         problems.add(join(path, "api_key"), "holds a space, a line end or another character that a key cannot have")
     for field in ("path", "tls_ca_file", "model_path"):
         file = getattr(provider, field)
-        if file and not Path(file).is_file():
+        if file and not Path(file).is_file() and not (field == "model_path" and provider.kind == "llamacpp"):
             problems.add(join(path, field), f"there is no file {file}")
-    # With a setting misspelt, what is missing may be that setting: one mistake, not two.
-    if not problems.touch(path):
-        _check_kind(name, provider, path, problems)
+    _check_kind(name, provider, path, problems)
 
 
 def _check_kind(name: str, provider: ProviderSettings, path: str, problems: Problems) -> None:
@@ -82,15 +80,21 @@ def _check_kind(name: str, provider: ProviderSettings, path: str, problems: Prob
     if kind is None and provider.kind:
         near = did_you_mean(provider.kind, KINDS) or f"; known are {', '.join(KINDS)}"
         problems.add(join(path, "kind"), f"there is no kind {provider.kind!r}{near}")
-    elif kind is None:
+    elif kind is None and not problems.explain(path, "kind"):
         near = did_you_mean(name, KINDS, cutoff=0.75)
         example = "openai_compatible for any server that speaks OpenAI chat completions"
         problems.add(join(path, "kind"), f"missing, and {name!r} is no known provider{near or f'; say {example}'}")
-    elif kind.needs_base_url and not provider.base_url:
-        problems.add(join(path, "base_url"), f"missing; kind {provider.kind} needs the address of its server")
-    elif kind.needs_path and not provider.path:
+    elif kind is not None:
+        _check_needs(kind, provider, path, problems)
+
+
+def _check_needs(kind: Kind, provider: ProviderSettings, path: str, problems: Problems) -> None:
+    if kind.needs_base_url and not provider.base_url and not problems.explain(path, "base_url"):
+        where = ", here or in LLM_BACKEND_URL" if path == join("providers", provider.kind) else ""
+        problems.add(join(path, "base_url"), f"missing; kind {provider.kind} needs the address of its server{where}")
+    if kind.needs_path and not provider.path and not problems.explain(path, "path"):
         problems.add(join(path, "path"), f"missing; kind {provider.kind} needs the Python file that holds it")
-    elif provider.kind == "llamacpp" and not provider.base_url:
+    if provider.kind == "llamacpp" and not provider.base_url and not problems.explain(path, "base_url"):
         _check_local(provider, path, problems)
 
 
@@ -135,7 +139,7 @@ def _check_model(
     path = join("models", name)
     if not name or "*" in name[:-1]:
         problems.add(path, "a model's name may not be empty, and '*' may only be its last character")
-    if not model.targets and not problems.touch(path):
+    if not model.targets and not problems.explain(path, "targets"):
         problems.add(join(path, "targets"), "empty; expected at least one 'provider/model' or 'provider'")
     for place, target in enumerate(model.targets):
         at = join(join(path, "targets"), place)
@@ -158,11 +162,11 @@ def _check_keys(keys: Iterable[KeySettings], problems: Problems) -> None:
     digests: dict[bytes, int] = {}
     for place, key in enumerate(keys):
         path = join("keys", place)
-        if not problems.touch(join(path, "key")):
+        if not problems.explain(path, "key"):
             _check_key(key, path, place, digests, problems)
-        if not key.name and not problems.touch(join(path, "name")):
+        if not key.name and not problems.explain(path, "name"):
             problems.add(join(path, "name"), "empty; expected what logs shall call this key")
-        elif key.name in names:
+        elif key.name and key.name in names:
             problems.add(join(path, "name"), f"already the name of keys[{names[key.name]}]; names must differ")
         names.setdefault(key.name, place)
         for number, pattern in enumerate(key.models):

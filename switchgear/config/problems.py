@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+_WORTH_HIDING = 6  # shorter ones are words such as `on` and `ollama`, and no secrets
 _PLAIN_NAME = re.compile(r"[\w\-*/:@+]+")
 
 
@@ -24,18 +25,39 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
+        self._misspelt: set[str] = set()
+        self._hidden: dict[str, str] = {}
 
     def add(self, path: str, text: str) -> None:
         """Note a mistake at ``path``."""
         self.found.append(Problem(path, text))
 
+    def add_unknown(self, table: str, path: str, text: str) -> None:
+        """Note what makes ``table`` unreadable, or a name it does not have: either may be why it seems to lack one."""
+        self._misspelt.add(table)
+        self.add(path, text)
+
+    def explain(self, table: str, name: str) -> bool:
+        """Whether a mistake noted already may be why ``name`` is missing from ``table``."""
+        return table in self._misspelt or self.touch(join(table, name))
+
     def touch(self, path: str) -> bool:
         """Whether something at ``path`` or below it is wrong already, so that what follows from it is not news."""
         return any(problem.path == path or _is_below(problem.path, path) for problem in self.found)
 
+    def hide(self, value: str, source: str) -> None:
+        """From now on say ``source`` wherever a message would say ``value``, because it may be a secret."""
+        if len(value) >= _WORTH_HIDING:
+            self._hidden[value] = source
+
     def lines(self) -> list[str]:
         """Every mistake once, a line each."""
-        return list(dict.fromkeys(str(problem) for problem in self.found))
+        return list(dict.fromkeys(self._without_secrets(str(problem)) for problem in self.found))
+
+    def _without_secrets(self, line: str) -> str:
+        for value in sorted(self._hidden, key=len, reverse=True):
+            line = line.replace(value, self._hidden[value])
+        return line
 
 
 def _is_below(path: str, parent: str) -> bool:

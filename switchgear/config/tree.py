@@ -68,7 +68,7 @@ class _Reader:
         value = MISSING
         if field.name in given:
             value = self._value(field.type, given[field.name], at, limits, field.name in _HIDDEN)
-        elif field.required:
+        elif field.required and not self._problems.explain(path, field.name):
             self._problems.add(at, f"missing; expected {words(field.type, limits)}")
         if value is not MISSING:
             return value
@@ -118,26 +118,39 @@ class _Reader:
         """A dict or list; empty for nothing, read from YAML or JSON where the environment holds it as a text."""
         if isinstance(value, FromEnvironment):
             try:
-                value = _tainted(parse(str(value), path), value.source)
+                value = self._marked(parse(str(value), path), value.source)
             except ConfigError:
-                self._problems.add(path, f"expected {wanted} in YAML or JSON, got {value!r}".replace("<", "").replace(">", ""))
+                self._problems.add_unknown(
+                    path, path, f"expected {wanted} in YAML or JSON, got {_shown(value, hidden=True)}"
+                )
                 return kind()
         if value is None or value is MISSING:
             return kind()
         if isinstance(value, kind):
             return value
         # Never the value itself: `openai: sk-…` is an easy slip.
-        self._problems.add(path, f"expected {wanted}, got {_shown(value, hidden=True)}")
+        self._problems.add_unknown(path, path, f"expected {wanted}, got {_shown(value, hidden=True)}")
         return kind()
+
+    def _marked(self, tree: Any, source: str) -> Any:
+        """The same tree, its texts marked as coming from the environment like the text they were read from."""
+        if isinstance(tree, dict):
+            return {name: self._marked(value, source) for name, value in tree.items()}
+        if isinstance(tree, list):
+            return [self._marked(value, source) for value in tree]
+        if not isinstance(tree, str):
+            return tree
+        self._problems.hide(tree, source)
+        return FromEnvironment(tree, source)
 
     def _unknown(self, name: str, known: dict[str, FieldInfo], path: str) -> None:
         near = did_you_mean(name, known)
         hint = near or f"; known here: {', '.join(known)}"
         if near or _LOOKS_LIKE_A_SETTING.fullmatch(name):
-            self._problems.add(join(path, name), f"unknown setting{hint}")
+            self._problems.add_unknown(path, join(path, name), f"unknown setting{hint}")
         else:
             # `- sk-…: {name: alice}` is a slip too.
-            self._problems.add(path or "the document", f"holds a name that is no setting{hint}")
+            self._problems.add_unknown(path, path or "the document", f"holds a name that is no setting{hint}")
 
     def _expected(self, kind: Any, value: Any, path: str, limits: Range | None, hidden: bool) -> None:
         quotes = "; put it in quotes" if kind in (str, Secret) and not isinstance(value, dict | list | None) else ""
@@ -149,22 +162,17 @@ def _shown(value: Any, hidden: bool) -> str:
         return f"the value of {value.source}"
     if value is None:
         return "nothing"
-    if isinstance(value, dict | list | datetime.date):
-        return {dict: "a table", list: "a list"}.get(type(value), "a date")
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, datetime.date):
+        return "a date"
     if hidden:
-        return {str: "text", bool: "true or false", int: "a number", float: "a number"}.get(type(value), "something else")
+        return {str: "text", bool: "true or false", int: "a number", float: "a number"}.get(
+            type(value), "something else"
+        )
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value if not isinstance(value, str) or len(value) <= 60 else f"{value[:60]}…")
-
-
-def _tainted(tree: Any, source: str) -> Any:
-    """The same tree, its texts marked as coming from the environment like the text they were read from."""
-    if isinstance(tree, dict):
-        return {name: _tainted(value, source) for name, value in tree.items()}
-    if isinstance(tree, list):
-        return [_tainted(value, source) for value in tree]
-    return FromEnvironment(tree, source) if isinstance(tree, str) else tree
 
 
 def _plain(tree: Any) -> Any:

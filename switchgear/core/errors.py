@@ -284,7 +284,7 @@ _WAITED_FOR = {
     "between_chunks": "further bytes from the provider",
     "total": "complete answer from the provider",
 }
-_MOVE_ON = frozenset({401, 402, 403, 404, 408, 409, 425, 429})
+_MOVE_ON = frozenset({401, 402, 403, 404, 408, 409, 424, 425, 429})
 _CODES_BY_STATUS = {401: "invalid_api_key", 404: "not_found", 429: "rate_limit_exceeded"}
 _TYPES_BY_STATUS = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
 from msgspec import Raw
 
 from switchgear.core.types import (
@@ -37,7 +38,7 @@ class _Building:
         self.refusal: list[str] = []
         self.calls: dict[int, tuple[str, str, list[str]]] = {}
         self.finish_reason: FinishReason | None = None
-        self.logprobs: Raw | None = None
+        self.logprobs: list[Raw] = []
 
     def add(self, event: Event) -> None:
         match event:
@@ -55,7 +56,7 @@ class _Building:
             case Finished(reason=reason):
                 self.finish_reason = reason
             case LogprobsDelta(logprobs=logprobs):
-                self.logprobs = logprobs
+                self.logprobs.append(logprobs)
             case _:
                 pass
 
@@ -68,7 +69,18 @@ class _Building:
         if refusal := "".join(self.refusal):
             parts.append(Refusal(refusal))
         parts += [ToolCall(i, name, "".join(pieces)) for _, (i, name, pieces) in sorted(self.calls.items())]
-        return Choice(index, Message("assistant", parts), self.finish_reason, self.logprobs)
+        return Choice(index, Message("assistant", parts), self.finish_reason, _join_logprobs(self.logprobs))
+
+
+def _join_logprobs(pieces: list[Raw]) -> Raw | None:
+    """OpenAI's ``logprobs`` objects as one: their lists, ``content`` and ``refusal``, end to end."""
+    if len(pieces) < 2:
+        return pieces[0] if pieces else None
+    joined: dict[str, list[Raw] | None] = {}
+    for piece in pieces:
+        for name, entries in msgspec.json.decode(piece, type=dict[str, list[Raw] | None]).items():
+            joined[name] = joined.get(name) if entries is None else [*(joined.get(name) or []), *entries]
+    return Raw(msgspec.json.encode(joined))
 
 
 class Fold:

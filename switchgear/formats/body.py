@@ -14,7 +14,7 @@ from switchgear.core.errors import InvalidRequest
 MAX_DEPTH = 128
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
-_KEY = re.compile(rb'\s*("(?:[^"\\]|\\.)*")\s*:\s*', re.DOTALL)
+_KEY = re.compile(rb'\s*"((?:[^"\\]|\\.)*)"\s*:\s*', re.DOTALL)
 _OPEN = re.compile(rb"\s*\{")
 _NEXT = re.compile(rb"\s*,")
 _END = re.compile(rb"\s*\}\s*\Z")
@@ -29,16 +29,12 @@ def read_fields(body: bytes) -> dict[str, Raw]:
     if not body:
         raise InvalidRequest("The request body is empty; send a JSON object.", code="empty_body")
     if is_too_deep(body):
-        raise InvalidRequest(
-            f"The request body is nested deeper than {MAX_DEPTH} levels.", code="json_too_deep"
-        )
+        raise InvalidRequest(f"The request body is nested deeper than {MAX_DEPTH} levels.", code="json_too_deep")
     try:
         body.decode()  # JSON text is UTF-8 (RFC 8259, 8.1); the decoder does not look inside what it skips
         return _FIELDS.decode(body)
     except UnicodeDecodeError as error:
-        raise InvalidRequest(
-            f"The request body is not UTF-8 (byte {error.start}).", code="invalid_json"
-        ) from None
+        raise InvalidRequest(f"The request body is not UTF-8 (byte {error.start}).", code="invalid_json") from None
     except msgspec.ValidationError:
         raise InvalidRequest("The request body must be a JSON object.", code="invalid_json") from None
     except (msgspec.DecodeError, RecursionError) as error:
@@ -71,7 +67,7 @@ def replace_fields(body: bytes, fields: dict[str, Raw], changes: dict[str, bytes
         if count:
             position = _expect(_NEXT, body, position)
         key = _KEY.match(body, position)
-        if key is None or msgspec.json.decode(key[1]) != name:
+        if key is None or (key[1] != name.encode() and msgspec.json.decode(b'"%b"' % key[1]) != name):
             raise _duplicate()
         start, position = key.end(), key.end() + len(memoryview(value))
         if name in missing:

@@ -329,9 +329,7 @@ class StreamReader:
         if message.content:
             yield TextDelta(text=message.content)
         for call in message.tool_calls or ():
-            arguments = bytes(call.function.arguments).decode()
-            if not arguments.startswith("{"):
-                raise UpstreamInvalid("The provider's reply holds a tool call whose arguments are not an object.")
+            arguments = _read_arguments(call.function.arguments)
             call_id = call.id or self._mint(call.function.name, arguments)
             yield ToolCallDelta(call=self._calls, id=call_id, name=call.function.name, arguments=arguments)
             self._calls += 1
@@ -354,6 +352,17 @@ def read_reply(body: bytes) -> Reply:
     if not reader.done:
         raise UpstreamInvalid("The provider's reply does not say that it is done.")
     return reply
+
+
+def _read_arguments(arguments: Raw) -> str:
+    """The object as compact JSON; numbers keep their digits."""
+    try:
+        text = msgspec.json.format(bytes(arguments), indent=-1).decode()
+    except _UNREADABLE:
+        text = ""
+    if not text.startswith("{"):
+        raise UpstreamInvalid("The provider's reply holds a tool call whose arguments are not an object.")
+    return text
 
 
 def _read_logprobs(tokens: list[_Token]) -> Raw:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from switchgear.core.errors import SwitchgearError, UpstreamError, UpstreamInvalid, UpstreamRejected, UpstreamTruncated
+from switchgear.core.errors import SwitchgearError, UpstreamError, UpstreamInvalid, UpstreamTruncated
 from switchgear.core.types import (
     Event,
     Finished,
@@ -113,19 +113,19 @@ class _ChatWatch:
     def done(self) -> bool:
         return self._progress.done
 
-    def see(self, event: SseEvent) -> bool:
+    def see(self, event: str, data: bytes) -> bool:
         progress = self._progress
         if progress.done:
             return False  # nothing counts after the end
-        if event.data == DONE:
+        if data == DONE:
             progress.done = True
             return True
         try:
-            chunk = _SEEN.decode(event.data)
+            chunk = _SEEN.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise _not_a_chunk(event) from None
-        if event.event == "error" or bytes(chunk.error) != b"null":
-            raise _in_band(event)
+            raise _not_a_chunk(event, data) from None
+        if event == "error" or (chunk.error is not _NULL and bytes(chunk.error) != b"null"):
+            raise read_error(502, {}, data)
         for choice in chunk.choices or ():
             progress.begun.add(choice.index)
             if choice.finish_reason:
@@ -176,9 +176,9 @@ class StreamReader:
         try:
             chunk = _CHUNK.decode(event.data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise _not_a_chunk(event) from None
+            raise _not_a_chunk(event.event, event.data) from None
         if event.event == "error" or bytes(chunk.error) != b"null":
-            raise _in_band(event)
+            raise read_error(502, {}, event.data)
         if not self._started:
             self._started = True
             yield Started(id=chunk.id, model=chunk.model, created_s=int(chunk.created))
@@ -211,15 +211,11 @@ def _read_choice(choice: _ChunkChoice) -> Iterator[Event]:
         yield Finished(index=index, reason=reason)
 
 
-def _not_a_chunk(event: SseEvent) -> UpstreamError:
+def _not_a_chunk(event: str, data: bytes) -> UpstreamError:
     """Data that is no chunk: an error in a shape of its own, or nonsense."""
-    if event.event == "error":
-        return _in_band(event)
+    if event == "error":
+        return read_error(502, {}, data)
     return UpstreamInvalid("The provider's stream holds data that is not a chat completion chunk.")
-
-
-def _in_band(event: SseEvent) -> UpstreamRejected:
-    return read_error(502, {}, event.data)
 
 
 class StreamWriter:

@@ -134,8 +134,8 @@ class Watch(Protocol):
         """Whether the stream has said that it is complete."""
         ...
 
-    def see(self, event: SseEvent) -> bool:
-        """Look at one event; False keeps it from the client. Raises UpstreamError for an error or bad data."""
+    def see(self, event: str, data: bytes) -> bool:
+        """Look at one event's type and data; False keeps it from the client. Raises UpstreamError where it failed."""
         ...
 
     def end(self) -> bytes:
@@ -176,16 +176,28 @@ class SseRelay:
             return b""
         if not run:
             return b""
-        see = self._watch.see
-        hidden: list[SseEvent] = []
-        try:
-            for event in split_events(run):
-                if not see(event):
-                    hidden.append(event)
-        except UpstreamError as error:
-            self.error = error
-            return _before(run, event, hidden)
-        return _without(run, hidden) if hidden else run
+        # Where lines end in LF alone, as nearly always, the split costs a tenth of the general one.
+        frames, joint = (run.split(b"\n\n"), b"\n\n") if b"\r" not in run else (_frames_of(run), b"")
+        see, hidden = self._watch.see, list[int]()
+        for number, frame in enumerate(frames):
+            try:
+                if frame.startswith(b"data: ") and b"\n" not in frame:
+                    shown = see("", frame[6:])
+                else:
+                    shown = all(see(event.event, event.data) for event in split_events(frame))
+            except UpstreamError as error:
+                self.error = error
+                del frames[number:]
+                frames.append(b"")
+                break
+            if not shown:
+                hidden.append(number)
+        else:
+            if not hidden:
+                return run
+        for number in reversed(hidden):
+            del frames[number]
+        return joint.join(frames)
 
     def close(self) -> bytes:
         """The input has ended properly; what is still owed to the client. Raises UpstreamTruncated if it had not."""
@@ -197,21 +209,6 @@ def _frames_of(run: bytes) -> list[bytes]:
     """The frames of a run one by one, each with the blank line that ends it."""
     pieces = _BLANK_LINE.split(run)
     return [b"".join(pieces[i : i + 2]) for i in range(0, len(pieces), 2)]
-
-
-def _without(run: bytes, hidden: list[SseEvent]) -> bytes:
-    return b"".join(frame for frame in _frames_of(run) if not any(e in hidden for e in split_events(frame)))
-
-
-def _before(run: bytes, stop: SseEvent, hidden: list[SseEvent]) -> bytes:
-    kept = []
-    for frame in _frames_of(run):
-        events = split_events(frame)
-        if stop in events:
-            break
-        if not any(event in hidden for event in events):
-            kept.append(frame)
-    return b"".join(kept)
 
 
 def data_frame(payload: bytes) -> bytes:

@@ -15,7 +15,7 @@ https://github.com/huggingface/text-generation-inference (3.3). What a request s
   values nest two deep (TGI takes no schema without ``properties``).
 
 A reply names neither itself, its model nor its time: ``Started`` is empty. Stop sequences, which TGI leaves at the end
-of the text, are cut off where the reader is given the chat that was asked.
+of the text, are cut off; so the readers are told the chat that was asked.
 """
 
 import re
@@ -187,7 +187,7 @@ def _write_parameters(prompt: Prompt) -> dict[str, Any]:
         "frequency_penalty": prompt.frequency_penalty,
         "seed": prompt.seed,
         "stop": prompt.stop or None,
-        "top_n_tokens": (prompt.top_logprobs or 1) if prompt.logprobs else None,
+        "top_n_tokens": (prompt.top_logprobs or None) if prompt.logprobs else None,
     }
     return {name: value for name, value in asked.items() if value is not None}
 
@@ -403,22 +403,20 @@ class _Whole(Struct):
 
 
 class _Asked(NamedTuple):
-    """What the reader must know of the request; None where it was not told and goes by what it sees."""
+    """What the readers must know of the request."""
 
-    stop: tuple[str, ...] = ()
-    tools: bool = True
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    messages: int = 0
+    stop: tuple[str, ...]
+    tools: bool
+    logprobs: bool
+    top_logprobs: int
+    messages: int
 
 
 _FRAME = msgspec.json.Decoder(_Frame)
 _WHOLE = msgspec.json.Decoder(_Whole)
 
 
-def _asked(chat: Chat | None) -> _Asked:
-    if chat is None:
-        return _Asked()
+def _asked(chat: Chat) -> _Asked:
     prompt = chat.prompt
     logprobs, top = bool(prompt.logprobs), prompt.top_logprobs or 0
     return _Asked(tuple(prompt.stop), bool(_offered(prompt)), logprobs, top, len(prompt.messages))
@@ -427,13 +425,12 @@ def _asked(chat: Chat | None) -> _Asked:
 class StreamReader:
     """A Decoder: frames to events. The frame that holds the whole text completes the stream.
 
-    ``chat`` is what was asked. Without it, stop sequences stay in the text, whatever looks like tool calls is taken
-    for them, and log probabilities are reported where TGI was asked for alternatives.
+    ``chat`` is what was asked: which text is a stop sequence, and whether text may be calls, is not in the reply.
     """
 
     __slots__ = ("_asked", "_said", "_sse", "_started", "done")
 
-    def __init__(self, chat: Chat | None = None) -> None:
+    def __init__(self, chat: Chat) -> None:
         self._asked = _asked(chat)
         self._sse = SseReader()
         self._said = _Said(self._asked)
@@ -473,8 +470,8 @@ class StreamReader:
             yield from self._said.end(frame.details)
 
 
-def read_reply(body: bytes, chat: Chat | None = None) -> Reply:
-    """A whole reply; ``chat`` as for StreamReader. Raises UpstreamInvalid where it is not one."""
+def read_reply(body: bytes, chat: Chat) -> Reply:
+    """A whole reply to ``chat``. Raises UpstreamInvalid where it is none, UpstreamRejected where it is an error."""
     try:
         whole = _WHOLE.decode(body)
     except _UNREADABLE:
@@ -584,12 +581,11 @@ def _overlap(text: str, ends: list[str]) -> int:
 
 
 def _read_logprobs(tokens: list[_Token], tops: list[list[_Token]], asked: _Asked) -> Iterator[Event]:
-    """OpenAI's ``logprobs`` object, where it was asked for; one that was not is known by TGI giving no alternatives."""
-    wanted = asked.logprobs if asked.logprobs is not None else any(tops)
-    if wanted and tokens:
+    """OpenAI's ``logprobs`` object, where it was asked for; TGI gives its tokens in any case."""
+    if asked.logprobs and tokens:
         content = [
             _read_token(token) | {"top_logprobs": [_read_token(other) for other in top[: asked.top_logprobs]]}
-            for token, top in zip(tokens, tops, strict=True)
+            for token, top in zip(tokens, tops, strict=False)
         ]
         yield LogprobsDelta(logprobs=Raw(to_json({"content": content, "refusal": None})))
 

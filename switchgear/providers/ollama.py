@@ -35,12 +35,12 @@ class OllamaProvider:
         """The request to send. Raises InvalidRequest for what Ollama cannot be asked."""
         return HttpRequest(self._chat, ollama.write_request(chat, target))
 
-    def read_reply(self, body: bytes) -> Reply:
-        """A whole answer. Raises UpstreamInvalid where it is not one."""
+    def read_reply(self, body: bytes, chat: Chat) -> Reply:
+        """A whole answer to ``chat``. Raises UpstreamInvalid where it is not one."""
         return ollama.read_reply(body)
 
-    def decoder(self) -> ollama.StreamReader:
-        """A new decoder, for one streamed answer."""
+    def decoder(self, chat: Chat) -> ollama.StreamReader:
+        """A new decoder, for one streamed answer to ``chat``."""
         return ollama.StreamReader()
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> SwitchgearError:

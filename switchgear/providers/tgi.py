@@ -42,12 +42,12 @@ class TgiProvider:
         body = tgi.write_request(chat, target, chat_template=self._chat_template)
         return HttpRequest(self._streamed if chat.stream else self._whole, body)
 
-    def read_reply(self, body: bytes, chat: Chat | None = None) -> Reply:
-        """A whole answer; given the chat that was asked, its stop sequence is cut off. Raises UpstreamInvalid."""
+    def read_reply(self, body: bytes, chat: Chat) -> Reply:
+        """A whole answer to ``chat``. Raises UpstreamInvalid where it is not one."""
         return tgi.read_reply(body, chat)
 
-    def decoder(self, chat: Chat | None = None) -> tgi.StreamReader:
-        """A new decoder, for one streamed answer; given the chat that was asked, it cuts its stop sequence off."""
+    def decoder(self, chat: Chat) -> tgi.StreamReader:
+        """A new decoder, for one streamed answer to ``chat``."""
         return tgi.StreamReader(chat)
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> SwitchgearError:

@@ -44,11 +44,16 @@ TARGET = Target("local", "llama3.2")
 HELLO = [Message("user", [Text("Hello")])]
 PNG = "iVBORw0KGgo="
 SCHEMA = Raw(b'{"type":"object","properties":{"age":{"type":"integer"}},"required":["age"]}')
-WEATHER = Tool("get_weather", "The weather in a city", Raw(b'{"type":"object","properties":{"city":{"type":"string"}}}'))
+WEATHER = Tool(
+    "get_weather", "The weather in a city", Raw(b'{"type":"object","properties":{"city":{"type":"string"}}}')
+)
 CLOCK = Tool("get_time")
 CALLS = [
     Message("user", [Text("Paris and Rome?")]),
-    Message("assistant", [ToolCall("call_1", "get_weather", '{"city": "Paris", "at": 1.50}'), ToolCall("call_2", "get_time", "")]),
+    Message(
+        "assistant",
+        [ToolCall("call_1", "get_weather", '{"city": "Paris", "at": 1.50}'), ToolCall("call_2", "get_time", "")],
+    ),
 ]
 
 
@@ -83,24 +88,25 @@ REQUESTS = {
         [*CALLS, Message("user", [ToolResult("call_2", [Text("noon")]), ToolResult("call_9", []), Text("And now?")])]
     ),
     "thinking": Case(
-        [*HELLO, Message("assistant", [Thinking("Hm.", "sig"), Text("Hi")]), *HELLO], prompt={"reasoning_effort": "high"}
+        [*HELLO, Message("assistant", [Thinking("Hm.", "sig"), Text("Hi")]), *HELLO],
+        prompt={"reasoning_effort": "high"},
     ),
     "refusal": Case([*HELLO, Message("assistant", [Refusal("No.")]), *HELLO]),
     "json_object": Case(prompt={"response_format": ResponseFormat("json_object")}),
     "json_schema": Case(prompt={"response_format": ResponseFormat("json_schema", "person", SCHEMA, True)}),
     "options": Case(
         prompt={
-            "max_tokens": 64, "temperature": 0.0, "top_p": 1.0, "top_k": 40, "min_p": 0.05, "seed": 7, "stop": ["END", "\n\n"],
-            "presence_penalty": 0.5, "frequency_penalty": -0.5, "repetition_penalty": 1.1, "n": 1,
-            "logprobs": True, "top_logprobs": 3,
+            "max_tokens": 64, "temperature": 0.0, "top_p": 1.0, "top_k": 40, "min_p": 0.05, "seed": 7,
+            "stop": ["END", "\n\n"], "presence_penalty": 0.5, "frequency_penalty": -0.5, "repetition_penalty": 1.1,
+            "n": 1, "logprobs": True, "top_logprobs": 3,
         }
     ),
     "extra": Case(
         prompt={
             "temperature": 0.5, "reasoning_effort": "low", "response_format": ResponseFormat("json_object"),
             "extra": {
-                "keep_alive": Raw(b'"10m"'), "options": Raw(b'{"num_ctx":8192,"temperature":0.9}'), "think": Raw(b"true"),
-                "format": SCHEMA, "shift": Raw(b"false"), "truncate": Raw(b"true"),
+                "keep_alive": Raw(b'"10m"'), "options": Raw(b'{"num_ctx":8192,"temperature":0.9}'),
+                "think": Raw(b"true"), "format": SCHEMA, "shift": Raw(b"false"), "truncate": Raw(b"true"),
             },
         }
     ),
@@ -113,7 +119,7 @@ def test_a_request_is_written_as_its_golden_file_says(name: str) -> None:
     check_golden(DIRECTORY / f"{name}.request.json", pretty(body))
 
 
-DROPPED = {
+DROPPED: dict[str, dict[str, Any]] = {
     "user": {"user": "u"},
     "metadata": {"metadata": {"a": "b"}},
     "service_tier": {"service_tier": "flex"},
@@ -129,7 +135,7 @@ DROPPED = {
     "response_format.name": {"response_format": ResponseFormat("json_schema", "person", SCHEMA)},
     "response_format.strict": {"response_format": ResponseFormat("json_schema", None, SCHEMA, True)},
 }
-KEPT = {
+KEPT: dict[str, dict[str, Any]] = {
     "image.detail": {"messages": [Message("user", [Image(data=PNG)])]},
     "thinking.signature": {"messages": [Message("assistant", [Thinking("Hm.")])]},
     "parallel_tool_calls": {"tools": [CLOCK]},
@@ -140,7 +146,9 @@ KEPT = {
 
 
 def written(**prompt: Any) -> Any:
-    return msgspec.json.decode(ollama.write_request(Chat("any", prompt=Prompt(**{"messages": HELLO, **prompt})), TARGET))
+    return msgspec.json.decode(
+        ollama.write_request(Chat("any", prompt=Prompt(**{"messages": HELLO, **prompt})), TARGET)
+    )
 
 
 def test_what_is_dropped_is_listed_with_its_reason() -> None:
@@ -152,7 +160,7 @@ def test_what_is_dropped_changes_nothing(name: str) -> None:
     assert written(**DROPPED[name]) == written(**KEPT.get(name, {}))
 
 
-REFUSED = {
+REFUSED: dict[str, dict[str, Any]] = {
     "n": {"n": 2},
     "logit_bias": {"logit_bias": {"50256": -100}},
     "parallel_tool_calls": {"tools": [CLOCK], "parallel_tool_calls": False},
@@ -289,6 +297,8 @@ def test_a_reply_of_status_200_that_says_error_is_an_error() -> None:
     [
         b"nonsense", b"[]", b"{}", b'{"done":true}', b'{"message":{"content":7}}', b'{"message":{"content":"\xff"}}',
         b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}}', b"[" * 100_000,
+        b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":{"a":"\xff"}}}]}}',
+        b'{"message":{"tool_calls":[{"function":{"name":"f","arguments":' + b'{"a":' * 9000 + b"1" + b"}" * 9003,
     ],
 )  # fmt: skip
 def test_a_line_that_is_no_chat_response_is_invalid(line: bytes) -> None:
