@@ -9,6 +9,7 @@ from switchgear.config import Loaded
 
 _BOLD, _DIM, _END = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _MOST_ROWS = 12
+_WIDEST_NAME = 28
 
 
 def is_colourful(stream: TextIO, environ: Mapping[str, str]) -> bool:
@@ -23,21 +24,22 @@ def banner(loaded: Loaded, colour: bool) -> str:
     rows = [
         *_section("providers", offers.providers),
         *_section("models", offers.models or [("ask /v1/models", "")]),
-        *_section("keys", offers.keys or [("none needed", "open to every program on this machine")]),
+        *_section("keys", offers.keys or [("none needed", "")]),
         *_section("from", [(loaded.source, "")]),
     ]
-    width = max(len(name) for _, name, text in rows if text)
     lines = [f"{bold}switchgear {switchgear.__version__}{end}  {offers.url}/v1", ""]
-    lines += [f"  {dim}{title:<10}{end}{name:<{width}}  {text}".rstrip() for title, name, text in rows]
-    lines += [f"  {dim}{'warning':<10}{end}{warning}" for warning in loaded.warnings]
+    lines += [f"  {dim}{title:<11}{end}{text}".rstrip() for title, text in rows]
+    lines += [f"  {dim}{'warning':<11}{end}{warning}" for warning in loaded.warnings]
     lines += ["", f"  {bold}{offers.curl}{end}"]
     lines += [f"  {dim}({offers.hint}){end}"] if offers.hint else []
     return "\n".join([*lines, "", ""])
 
 
-def _section(title: str, rows: list[tuple[str, str]]) -> Iterable[tuple[str, str, str]]:
+def _section(title: str, rows: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """The rows, their first columns aligned; the title stands in front of the first one."""
     shown = rows if len(rows) <= _MOST_ROWS else rows[: _MOST_ROWS - 1]
+    width = min(_WIDEST_NAME, max(len(name) for name, _ in shown))
     for place, (name, text) in enumerate(shown):
-        yield ("" if place else title), name, text
+        yield ("" if place else title), f"{name:<{width}}  {text}"
     if len(shown) < len(rows):
-        yield "", f"… and {len(rows) - len(shown)} more", ""
+        yield "", f"… and {len(rows) - len(shown)} more"

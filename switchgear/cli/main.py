@@ -17,7 +17,6 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "check": ("Check a configuration and say what it would serve.", "switchgear.cli.check"),
     "models": ("List the models on offer, or the kinds of provider.", "switchgear.cli.models"),
     "bench": ("Measure this gateway, and others beside it.", "switchgear.cli.bench"),
-    "version": ("Print the version.", "switchgear.cli.version"),
 }
 
 
@@ -26,19 +25,20 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The subcommands, in the order they are shown."""
-        return list(_COMMANDS)
+        return [*_COMMANDS, *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The subcommand, imported now; None for a name that is none."""
         if cmd_name not in _COMMANDS:
-            return None
+            return super().get_command(ctx, cmd_name)
         command: click.Command = import_module(_COMMANDS[cmd_name][1]).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of subcommands in the help."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (about, _) in _COMMANDS.items()])
+            here = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
+            formatter.write_dl([*((name, about) for name, (about, _) in _COMMANDS.items()), *here])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run; our own errors become lines on standard error and an exit code."""
@@ -58,6 +58,12 @@ class LazyGroup(click.Group):
 @click.version_option(switchgear.__version__, prog_name="switchgear", message="%(prog)s %(version)s")
 def cli() -> None:
     """One door in front of every model."""
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"switchgear {switchgear.__version__}")
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ def _models(settings: Settings) -> Iterable[tuple[str, str]]:
             yield f"{name}/{model_name}", ""
         prefixes = KINDS[provider.kind].prefixes
         if prefixes:
-            yield ", ".join(prefixes), name
+            yield f"{prefixes[0]} and the like" if len(prefixes) > 1 else prefixes[0], name
     if settings.default_provider:
         yield "any other name", settings.default_provider
 

@@ -88,9 +88,9 @@ class _Stopper:
             os._exit(0)  # a worker so young that it still has our handlers
         if self._asked and number == signal.SIGINT:
             for worker in self._server.wrks:
-                worker.kill()
+                worker.kill()  # type: ignore[no-untyped-call]  # granian leaves it untyped
         elif not self._asked:
             self._asked = True
             if number == signal.SIGINT:
                 os.write(2, b"\nfinishing what is under way; Ctrl-C again to stop at once\n")
-            self._server.signal_handler_interrupt()
+            self._server.signal_handler_interrupt()  # type: ignore[no-untyped-call]  # granian leaves it untyped

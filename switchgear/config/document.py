@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import yaml
 
-from switchgear.config.problems import Problems, did_you_mean, join
+from switchgear.config.problems import LOOKS_LIKE_A_SETTING, Problems, did_you_mean, join
 from switchgear.core.errors import ConfigError
 
 MOST_VALUES = 100_000
@@ -104,10 +104,10 @@ def _names_given_twice(node: yaml.Node, seen: set[int]) -> list[str]:
     for key, value in node.value:
         if isinstance(key, yaml.ScalarNode) and key.value != "<<":
             if key.value in first:
-                lines.append(
-                    f"{_place(key.start_mark)}: {key.value!r} is given twice, first in line "
-                    f"{first[key.value].line + 1}; keep one"
-                )
+                # Some write client keys as names, so only what can be the name of a setting is repeated.
+                name = repr(key.value) if LOOKS_LIKE_A_SETTING.fullmatch(key.value) else "a name"
+                line = first[key.value].line + 1
+                lines.append(f"{_place(key.start_mark)}: {name} is given twice, first in line {line}; keep one")
             first.setdefault(key.value, key.start_mark)
         lines += _names_given_twice(value, seen)
     return lines
@@ -173,12 +173,14 @@ class _Interpolation:
         name, has_default, default = parts.groups()
         value = self._environ.get(name, "")
         if value:
+            self._problems.hide(value, f"${{{name}}}")
             return FromEnvironment(value, f"${{{name}}}")
         if has_default:
             return str(default)
         state = "empty" if name in self._environ else "not set"
         hint = (
-            did_you_mean(name, self._environ, cutoff=0.85) or f"; set it, or write ${{{name}:-}} where it may be absent"
+            did_you_mean(name, self._environ.keys() - {name}, cutoff=0.85)
+            or f"; set it, or write ${{{name}:-}} where it may be absent"
         )
         self._problems.add(path, f"the environment variable {name} is {state}{hint}")
         return None

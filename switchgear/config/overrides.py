@@ -41,10 +41,8 @@ def _write(tree: Any, kind: Any, words: list[str], value: FromEnvironment) -> st
         for name in tree:
             names.setdefault(_normal(str(name)), []).append(name)
         return _enter(tree, names, dict.fromkeys(tree, get_args(kind)[1]), word, rest, value)
-    if get_origin(kind) is tuple:
-        places = {str(place): [place] for place in range(len(tree))}
-        return _enter(tree, places, dict.fromkeys(range(len(tree)), get_args(kind)[0]), word, rest, value)
-    return f"there is nothing below it to call {word}"
+    places = {str(place): [place] for place in range(len(tree))}
+    return _enter(tree, places, dict.fromkeys(range(len(tree)), get_args(kind)[0]), word, rest, value)
 
 
 def _enter(
@@ -61,11 +59,14 @@ def _enter(
     if not rest:
         tree[name] = value
         return ""
+    inner = optional(kinds[name])[0]
+    if not is_table(inner) and get_origin(inner) not in (dict, tuple):
+        return f"{word} is a single value, there is nothing below it"
     below = tree[name] if isinstance(name, int) else tree.get(name)
     if isinstance(below, FromEnvironment):
         return f"{below.source} gives the whole of {word} already"
     if not isinstance(below, dict | list):
-        below = [] if get_origin(optional(kinds[name])[0]) is tuple else {}
+        below = [] if get_origin(inner) is tuple else {}
         tree[name] = below
     return _write(below, kinds[name], rest, value)
 

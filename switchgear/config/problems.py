@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 _WORTH_HIDING = 6  # shorter ones are words such as `on` and `ollama`, and no secrets
+LOOKS_LIKE_A_SETTING = re.compile(r"[a-z][a-z0-9_]{0,30}")
+
 _PLAIN_NAME = re.compile(r"[\w\-*/:@+]+")
 
 

@@ -1,7 +1,6 @@
 """A plain tree of dicts, lists and scalars as the frozen settings, with every mistake in it noted at its path."""
 
 import datetime
-import re
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -10,7 +9,7 @@ from msgspec import NODEFAULT
 from msgspec.structs import FieldInfo, fields
 
 from switchgear.config.document import MISSING, FromEnvironment, parse
-from switchgear.config.problems import Problems, did_you_mean, join
+from switchgear.config.problems import LOOKS_LIKE_A_SETTING, Problems, did_you_mean, join
 from switchgear.config.ranges import RANGES, Range
 from switchgear.core.errors import ConfigError
 from switchgear.core.settings import Secret, Settings, Table
@@ -19,7 +18,6 @@ AnyTable = TypeVar("AnyTable", bound=Table)
 
 # Values under these names may be credentials, so they are not repeated in messages.
 _HIDDEN = frozenset({"headers", "metadata", "options"})
-_LOOKS_LIKE_A_SETTING = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _WORDS: dict[Any, str] = {str: "text", Secret: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -146,7 +144,7 @@ class _Reader:
     def _unknown(self, name: str, known: dict[str, FieldInfo], path: str) -> None:
         near = did_you_mean(name, known)
         hint = near or f"; known here: {', '.join(known)}"
-        if near or _LOOKS_LIKE_A_SETTING.fullmatch(name):
+        if near or LOOKS_LIKE_A_SETTING.fullmatch(name):
             self._problems.add_unknown(path, join(path, name), f"unknown setting{hint}")
         else:
             # `- sk-…: {name: alice}` is a slip too.

@@ -152,12 +152,15 @@ class Prompt(Struct, kw_only=True):
 
 
 class Origin(Struct, frozen=True):
-    """The bytes a client sent, and the wire format they are in. Kept while nobody changes the request."""
+    """The bytes a client sent, a JSON object, and the wire format they are in, while nobody has changed the request."""
 
     format: str
     body: bytes
-    fields: dict[str, Raw]
-    """The top-level fields of ``body``, in order; their values are views of it."""
+
+    @property
+    def fields(self) -> dict[str, Raw]:
+        """The top-level fields of ``body``, in order; their values are views of it."""
+        return msgspec.json.decode(self.body, type=dict[str, Raw])
 
 
 class Chat:
@@ -343,7 +346,8 @@ class Endpoint(Struct, frozen=True):
     method: str
     origin: HttpOrigin
     path: str
-    header_lines: bytes
+    head: bytes
+    """The request line and these headers, each with its CRLF."""
 
     @classmethod
     def to(cls, method: str, url: str, headers: Mapping[str, str]) -> "Endpoint":
@@ -362,8 +366,8 @@ class Endpoint(Struct, frozen=True):
         for text in (path, *lines, *lines.values()):
             if any(ord(c) < 32 or ord(c) == 127 for c in text):
                 raise ValueError("a URL or header of this provider holds a control character")
-        block = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1")
-        return cls(method, origin, path, block)
+        block = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        return cls(method, origin, path, f"{method} {path} HTTP/1.1\r\n{block}".encode("latin-1"))
 
 
 class HttpRequest(Struct):

@@ -17,7 +17,7 @@ from switchgear.core.errors import (
     UpstreamUnavailable,
 )
 from switchgear.core.settings import TimeoutSettings
-from switchgear.core.types import HttpOrigin, HttpRequest
+from switchgear.core.types import Endpoint, HttpOrigin, HttpRequest
 from switchgear.engine.egress import Proxy
 
 MAX_HEAD_BYTES = 65_536
@@ -75,14 +75,11 @@ class Connection(asyncio.Protocol):
         response = self.response = HttpResponse(self, owner, timeouts, started_at, self.loop.time())
         self._head_bytes = 0
         endpoint, body = request.endpoint, request.body
-        path, proxy_line = endpoint.path, b""
-        if self.via_proxy is not None:  # absolute-form, RFC 9112, 3.2.2
-            path = f"http://{endpoint.origin.authority}{path}"
-            proxy_line = self.via_proxy.authorization_line
-        length = b"content-length: %d\r\n" % len(body) if body or endpoint.method == "POST" else b""
-        head = b"%b %b HTTP/1.1\r\n%b%b%b%b\r\n" % (
-            endpoint.method.encode(), path.encode(), endpoint.header_lines, proxy_line, extra_header, length
-        )  # fmt: skip
+        head = endpoint.head if self.via_proxy is None else _absolute_form(endpoint, self.via_proxy)
+        if body or endpoint.method == "POST":
+            head = b"%b%bcontent-length: %d\r\n\r\n" % (head, extra_header, len(body))
+        else:
+            head = b"%b%b\r\n" % (head, extra_header)
         if len(body) <= JOIN_UP_TO_BYTES:
             self._transport.write(head + body)
         else:
@@ -161,7 +158,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line."""
         if self.response is not None:
-            self.response.headers[name.lower().decode("latin-1")] = value.decode("latin-1")
+            self.response.header_lines.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is there, perhaps only that of a 1xx."""
@@ -188,9 +185,8 @@ class HttpResponse:
 
     __slots__ = (
         "_chunks", "_complete", "_connection", "_drain_until", "_drained_bytes", "_error", "_has_body",
-        "_keep_alive", "_last_data_at", "_loop", "_owner", "_paused", "_released", "_sent_at",
-        "_size_bytes", "_started_at", "_timeouts", "_waiter", "framed", "got_bytes", "has_head",
-        "headers", "status",
+        "_keep_alive", "_last_data_at", "_loop", "_owner", "_paused", "_released", "_sent_at", "_size_bytes",
+        "_started_at", "_timeouts", "_waiter", "got_bytes", "has_head", "header_lines", "status",
     )  # fmt: skip
 
     def __init__(
@@ -215,10 +211,20 @@ class HttpResponse:
         self._drain_until = 0.0
         self._drained_bytes = 0
         self.status = 0
-        self.headers: dict[str, str] = {}
+        self.header_lines: list[tuple[bytes, bytes]] = []
         self.has_head = False
         self.got_bytes = False
-        self.framed = True
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Names in lower case; of a header that stands twice, the last."""
+        return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in self.header_lines}
+
+    @property
+    def framed(self) -> bool:
+        """Whether the body's end is marked (RFC 9112, 6.3), or is only the end of the connection."""
+        headers = self.headers
+        return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "")
 
     # -- for the reader -------------------------------------------------------------------------------------------
 
@@ -289,10 +295,9 @@ class HttpResponse:
     def head_complete(self, status: int) -> None:
         """The head is there; that of an informational answer is dropped (RFC 9110, 15.2)."""
         if 100 <= status < 200:
-            self.headers.clear()
+            self.header_lines.clear()
             return
         self.status = status
-        self.framed = "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "")
         self.has_head = True
 
     def take(self, body: bytes) -> None:
@@ -375,14 +380,22 @@ class HttpResponse:
         self._released = True
         connection = self._connection
         connection.response = None
-        connection.idle_expiry_s = _idle_expiry_s(self.headers.get("keep-alive", ""))
+        connection.idle_expiry_s = _idle_expiry_s(self.header_lines)
         reusable = self._complete and self._keep_alive and self._error is None and connection.is_open
         connection.reused = True
         self._owner.release(connection, reusable and not self._paused)
 
 
-def _idle_expiry_s(keep_alive: str) -> float:
+def _idle_expiry_s(header_lines: list[tuple[bytes, bytes]]) -> float:
     """How long to keep an idle connection: a second less than the server says (``timeout=5``), where it says."""
-    _, found, rest = keep_alive.partition("timeout=")
-    digits = rest.partition(",")[0].strip()
-    return min(IDLE_EXPIRY_S, max(0.0, float(digits) - 1)) if found and digits.isdigit() else IDLE_EXPIRY_S
+    for name, value in header_lines:
+        if len(name) == len("keep-alive") and name.lower() == b"keep-alive":
+            digits = value.partition(b"timeout=")[2].partition(b",")[0].strip()
+            return min(IDLE_EXPIRY_S, max(0.0, float(digits) - 1)) if digits.isdigit() else IDLE_EXPIRY_S
+    return IDLE_EXPIRY_S
+
+
+def _absolute_form(endpoint: Endpoint, proxy: Proxy) -> bytes:
+    """The head as a proxy wants it (RFC 9112, 3.2.2)."""
+    method, _, rest = endpoint.head.partition(b" ")
+    return b"%b http://%b%b%b" % (method, endpoint.origin.authority.encode(), rest, proxy.authorization_line)

@@ -48,7 +48,7 @@ class Pipeline:
         """Carry out a chat request: the whole answer's body, or a stream that has begun. Raises SwitchgearError."""
         chat = call.chat = client_format.read_request(body)
         call.streamed = chat.stream
-        route = self._router.resolve(chat.model, self._known_models())
+        route = self._router.resolve(chat.model, self._known_models)
         call.model_label = route.label
         await self._before(call, self._late)
         return await self._try_targets(call, client_format, self._strategy(route.targets))

@@ -6,7 +6,7 @@
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -41,15 +41,18 @@ class Router:
         self._rules = sorted(rules, key=lambda pair: len(pair[0]), reverse=True)
         self._famous = sorted(famous_prefixes.items(), key=lambda pair: len(pair[0]), reverse=True)
 
-    def resolve(self, model: str, known: Iterable[str] = ()) -> Route:
-        """Where ``model`` goes. Raises ModelNotFound, with near names out of the configured and the ``known`` ones."""
+    def resolve(self, model: str, known: Callable[[], Iterable[str]] = tuple) -> Route:
+        """Where ``model`` goes. Raises ModelNotFound, with near names out of the configured and the ``known`` ones.
+
+        ``known`` is called only then.
+        """
         route = self._exact.get(model) or self._by_provider(model) or self._by_prefix(model)
         if route is not None:
             return route
         if self._default_provider:
             provider = self._default_provider
             return Route(f"{provider}/*", (Target(provider, model),), f"default provider {provider}")
-        names = {*self._exact, *known}
+        names = {*self._exact, *known()}
         raise ModelNotFound(model, difflib.get_close_matches(model[:200], names, n=3, cutoff=0.5))
 
     def _by_provider(self, model: str) -> Route | None:

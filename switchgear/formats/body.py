@@ -5,6 +5,7 @@ bytes, and a change is a splice: whatever the gateway does not know keeps its by
 """
 
 import re
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -13,32 +14,46 @@ from switchgear.core.errors import InvalidRequest
 
 MAX_DEPTH = 128
 
+T = TypeVar("T")
+
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _KEY = re.compile(rb'\s*"((?:[^"\\]|\\.)*)"\s*:\s*', re.DOTALL)
+_COLON = re.compile(rb"\s*:\s*")
 _OPEN = re.compile(rb"\s*\{")
 _NEXT = re.compile(rb"\s*,")
 _END = re.compile(rb"\s*\}\s*\Z")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def read_fields(body: bytes) -> dict[str, Raw]:
-    """The top-level fields of a JSON object, in order, as views of ``body``.
+def read_object(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
+    """What ``decoder`` makes of a JSON object, the client's request.
 
-    Raises InvalidRequest where it is empty, not JSON, not an object, not UTF-8, or nested deeper than MAX_DEPTH.
+    Raises InvalidRequest where it is empty, not JSON, not an object, not UTF-8, nested deeper than MAX_DEPTH, or where
+    a field is not what the decoder expects; that field is then in ``param``.
     """
     if not body:
         raise InvalidRequest("The request body is empty; send a JSON object.", code="empty_body")
     if is_too_deep(body):
         raise InvalidRequest(f"The request body is nested deeper than {MAX_DEPTH} levels.", code="json_too_deep")
     try:
-        body.decode()  # JSON text is UTF-8 (RFC 8259, 8.1); the decoder does not look inside what it skips
-        return _FIELDS.decode(body)
+        if not body.isascii():
+            body.decode()  # JSON text is UTF-8 (RFC 8259, 8.1); the decoder does not look inside what it skips
+        return decoder.decode(body)
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The request body is not UTF-8 (byte {error.start}).", code="invalid_json") from None
-    except msgspec.ValidationError:
-        raise InvalidRequest("The request body must be a JSON object.", code="invalid_json") from None
+    except msgspec.ValidationError as error:
+        raise invalid_field(error) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
+
+
+def invalid_field(error: msgspec.ValidationError) -> InvalidRequest:
+    """A decoder's complaint, ``Expected `str`, got `int` - at `$.model```, as a message and a ``param``."""
+    what, _, where = str(error).partition(" - at `$")
+    param = where.rstrip("`").removeprefix(".").replace("[...]", "[]")
+    if not param:
+        return InvalidRequest("The request body must be a JSON object.", code="invalid_json")
+    return InvalidRequest(f"Field '{param}': {what[:1].lower()}{what[1:]}.", param=param, code="invalid_type")
 
 
 def is_too_deep(body: bytes) -> bool:
@@ -55,13 +70,34 @@ def is_too_deep(body: bytes) -> bool:
     return bool(brackets)
 
 
-def replace_fields(body: bytes, fields: dict[str, Raw], changes: dict[str, bytes]) -> bytes:
+def replace_fields(body: bytes, changes: dict[str, bytes]) -> bytes:
     """``body`` with the values of some top-level fields replaced, or added at the end, and every other byte as it was.
 
-    ``fields`` is what ``read_fields`` gave for this body. Raises InvalidRequest where a field stands twice: which of
-    the two counts differs between parsers, so such a body could mean one thing to us and another to the provider.
+    Raises InvalidRequest where a field stands twice: which of the two counts differs between parsers, so such a body
+    could mean one thing to us and another to the provider.
     """
-    pieces, copied_to, position = [], 0, _start(body)
+    if b"\\u00" not in body and all(body.count(b'"%b"' % name.encode()) <= 1 for name in changes):
+        fields = _FIELDS.decode(body)
+        for name, value in changes.items():
+            body = _replace_only(body, name, fields.get(name), value)
+        return body
+    return _replace_walking(body, changes)
+
+
+def _replace_only(body: bytes, name: str, old: Raw | None, value: bytes) -> bytes:
+    """Where the name stands once in the whole body and no escape could spell it, no walk is needed: 1 µs, not 6."""
+    if old is None:
+        return append_field(body, name, value)
+    colon = _COLON.match(body, body.index(b'"%b"' % name.encode()) + len(name) + 2)
+    if colon is None:  # it stands there as a value; the field itself is a level down
+        return append_field(body, name, value)
+    return b"".join((body[: colon.end()], value, body[colon.end() + len(memoryview(old)) :]))
+
+
+def _replace_walking(body: bytes, changes: dict[str, bytes]) -> bytes:
+    """Walk the top level, field by field; the decoder has said how long each value is."""
+    fields = _FIELDS.decode(body)
+    pieces, copied_to, position = [], 0, _expect(_OPEN, body, 0)
     missing = dict(changes)
     for count, (name, value) in enumerate(fields.items()):
         if count:
@@ -73,26 +109,22 @@ def replace_fields(body: bytes, fields: dict[str, Raw], changes: dict[str, bytes
         if name in missing:
             pieces += [body[copied_to:start], missing.pop(name)]
             copied_to = position
-    end = _END.match(body, position)
-    if end is None:
+    if _END.match(body, position) is None:
         raise _duplicate()
-    pieces.append(body[copied_to:position])
+    pieces.append(body[copied_to:])
+    changed = b"".join(pieces)
     for name, added in missing.items():
-        pieces.append((b"," if fields else b"") + msgspec.json.encode(name) + b":" + added)
-    pieces.append(body[position:])
-    return b"".join(pieces)
+        changed = append_field(changed, name, added)
+    return changed
 
 
 def append_field(body: bytes, name: str, value: bytes) -> bytes:
-    """A non-empty JSON object with one more field at its end; anything else comes back as it is."""
+    """A JSON object with one more field at its end; anything else comes back as it is."""
     end = body.rfind(b"}")
-    if end < 0 or body[end + 1 :].strip():
+    if end < 0 or (end + 1 < len(body) and body[end + 1 :].strip()):
         return body
-    return b"%b,%b:%b%b" % (body[:end].rstrip(), msgspec.json.encode(name), value, body[end:])
-
-
-def _start(body: bytes) -> int:
-    return _expect(_OPEN, body, 0)
+    head = body[:end].rstrip()
+    return b'%b%b"%b":%b%b' % (head, b"" if head.endswith(b"{") else b",", name.encode(), value, body[end:])
 
 
 def _expect(pattern: re.Pattern[bytes], body: bytes, position: int) -> int:

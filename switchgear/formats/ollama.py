@@ -90,7 +90,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def write_request(chat: Chat, target: Target) -> bytes:
     """The body of ``POST /api/chat``. Raises InvalidRequest, with the field in ``param``, for what it cannot say."""
     if chat.origin is not None and chat.origin.format == FORMAT:
-        return replace_fields(chat.origin.body, chat.origin.fields, {"model": to_json(target.model)})
+        return replace_fields(chat.origin.body, {"model": to_json(target.model)})
     prompt = chat.prompt
     _refuse_what_cannot_be_said(prompt)
     body: dict[str, Any] = {"model": target.model, "messages": _write_messages(prompt.messages)}

@@ -38,11 +38,10 @@ from switchgear.core.types import (
     Usage,
     to_json,
 )
-from switchgear.formats.body import append_field, read_fields, replace_fields
+from switchgear.formats.body import append_field, invalid_field, read_object, replace_fields
 
 FORMAT = "openai_chat"
 
-_TRUE = b"true"
 _EMPTY = Raw(b"null")
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop", "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls",
@@ -165,6 +164,15 @@ class _StreamOptions(Struct):
     include_usage: bool | None = None
 
 
+class _Head(Struct):
+    """What routing needs of a request; the rest stays bytes."""
+
+    model: str | None = None
+    messages: Raw = _EMPTY
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+
+
 class PromptDetails(Struct, omit_defaults=True):
     """``prompt_tokens_details`` of a usage object."""
 
@@ -222,7 +230,7 @@ class _Glance(Struct):
 _REQUEST = msgspec.json.Decoder(_Request)
 _REPLY = msgspec.json.Decoder(_Reply)
 _GLANCE = msgspec.json.Decoder(_Glance)
-_STREAM_OPTIONS = msgspec.json.Decoder(_StreamOptions)
+_HEAD = msgspec.json.Decoder(_Head)
 _KNOWN = frozenset(_Request.__struct_fields__) | {"model", "stream", "stream_options"}
 
 
@@ -231,25 +239,25 @@ _KNOWN = frozenset(_Request.__struct_fields__) | {"model", "stream", "stream_opt
 
 def read_request(body: bytes) -> Chat:
     """A request as a client sent it. Raises InvalidRequest, with the offending field in ``param``."""
-    fields = read_fields(body)
-    model = _field(fields, "model", str)
-    if not model:
-        raise InvalidRequest("Field 'model' is missing: name the model to use.", param="model", code="missing_field")
-    messages = fields.get("messages")
-    if messages is None:
-        raise InvalidRequest(
-            "Field 'messages' is missing: send a list of messages.", param="messages", code="missing_field"
-        )
-    if bytes(memoryview(messages)[:1]) != b"[":
+    head = read_object(body, _HEAD)
+    if not head.model:
+        raise _missing("model", "name the model to use")
+    if head.messages is _EMPTY:
+        raise _missing("messages", "send a list of messages")
+    if bytes(memoryview(head.messages)[:1]) != b"[":
         raise InvalidRequest("Field 'messages' must be a list of messages.", param="messages", code="invalid_type")
-    stream = _field(fields, "stream", bool) or False
+    options = head.stream_options
     return Chat(
-        model,
-        stream=stream,
-        include_usage=stream and _includes_usage(fields.get("stream_options")),
-        origin=Origin(FORMAT, body, fields),
+        head.model,
+        stream=bool(head.stream),
+        include_usage=bool(head.stream and options is not None and options.include_usage),
+        origin=Origin(FORMAT, body),
         read_prompt=read_prompt,
     )
+
+
+def _missing(field: str, what_to_do: str) -> InvalidRequest:
+    return InvalidRequest(f"Field {field!r} is missing: {what_to_do}.", param=field, code="missing_field")
 
 
 def read_prompt(origin: Origin) -> Prompt:
@@ -257,7 +265,7 @@ def read_prompt(origin: Origin) -> Prompt:
     try:
         wire = _REQUEST.decode(origin.body)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from None
+        raise invalid_field(error) from None
     if not wire.messages:
         raise InvalidRequest("Field 'messages' is empty.", param="messages", code="invalid_value")
     if wire.max_tokens is not None and wire.max_tokens < 1:
@@ -292,7 +300,7 @@ def write_request(chat: Chat, target: Target) -> bytes:
         changes = {"model": to_json(target.model)}
         if chat.stream and not chat.include_usage:
             changes["stream_options"] = _with_usage(chat.origin.fields.get("stream_options"))
-        return replace_fields(chat.origin.body, chat.origin.fields, changes)
+        return replace_fields(chat.origin.body, changes)
     return _write_prompt(chat, target)
 
 
@@ -314,41 +322,11 @@ def _write_prompt(chat: Chat, target: Target) -> bytes:
     return to_json(body)
 
 
-def _field(fields: dict[str, Raw], name: str, kind: type[Any]) -> Any:
-    value = fields.get(name)
-    if value is None:
-        return None
-    try:
-        return msgspec.json.decode(value, type=kind | None)
-    except msgspec.ValidationError:
-        words = {str: "a string", bool: "true or false"}[kind]
-        raise InvalidRequest(f"Field {name!r} must be {words}.", param=name, code="invalid_type") from None
-
-
-def _includes_usage(options: Raw | None) -> bool:
-    if options is None:
-        return False
-    try:
-        wire = msgspec.json.decode(options, type=_StreamOptions | None)
-    except msgspec.ValidationError:
-        raise InvalidRequest(
-            "Field 'stream_options' must be an object.", param="stream_options", code="invalid_type"
-        ) from None
-    return wire is not None and bool(wire.include_usage)
-
-
 def _with_usage(options: Raw | None) -> bytes:
     asked = msgspec.json.decode(options) if options is not None else None
     if not asked:
         return b'{"include_usage":true}'
     return to_json({**asked, "include_usage": True})
-
-
-def _invalid(error: msgspec.ValidationError) -> InvalidRequest:
-    """A decoder's complaint, ``Expected `str`, got `int` - at `$.messages[0].role```, as a message and a param."""
-    what, _, where = str(error).partition(" - at `$.")
-    param = where.rstrip("`").replace("[...]", "[]") or None
-    return InvalidRequest(f"{what}{f' (in {param})' if param else ''}.", param=param, code="invalid_value")
 
 
 # --- turns -------------------------------------------------------------------------------------------------------

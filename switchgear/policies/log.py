@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from time import time
 
 import msgspec
+from msgspec import Struct, field
 
 from switchgear.core.protocols import Call, Phase
 
@@ -28,41 +30,78 @@ class RequestLog:
         self._write(_encode(record(call)))
 
 
-def record(call: Call) -> dict[str, Any]:
+class Record(Struct, omit_defaults=True):
     """The fields of one record; docs/logging.md lists them. Absent means: did not apply."""
-    error, usage, key = call.error, call.usage, call.key
-    said: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "level": "info",
-        "event": "request",
-        "request_id": call.id,
-        "surface": call.surface,
-        "method": call.method,
-        "path": call.path,
-        "status": call.status,
-        "duration_ms": round((call.ended_at - call.received_at) * 1000, 2),
-    }
-    if key is not None:
-        said["key"] = key.name
+
+    time: str
+    request_id: str
+    surface: str
+    method: str
+    path: str
+    status: int
+    duration_ms: float
+    level: str = field(default_factory=lambda: "info")
+    event: str = field(default_factory=lambda: "request")
+    key: str | None = None
+    model: str | None = None
+    stream: bool | None = None
+    provider: str | None = None
+    upstream_model: str | None = None
+    attempts: int = 0
+    upstream_ms: float | None = None
+    first_byte_ms: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    delivered_bytes: int = 0
+    error: dict[str, str | int | None] | None = None
+
+
+def record(call: Call) -> Record:
+    """What is to be said of this call."""
+    said = Record(
+        _timestamp(time()),
+        call.id,
+        call.surface,
+        call.method,
+        call.path,
+        call.status,
+        _ms(call.ended_at - call.received_at),
+        delivered_bytes=call.delivered_bytes,
+    )
+    if call.key is not None:
+        said.key = call.key.name
     if call.chat is not None:
-        said["model"] = call.chat.model[:200]
-        said["stream"] = call.streamed
+        said.model = call.chat.model[:200]
+        said.stream = call.streamed
     if call.target is not None:
-        said["provider"] = call.target.provider
-        said["upstream_model"] = call.target.model[:200]
-        said["attempts"] = call.attempts
-        said["upstream_ms"] = round(call.upstream_s * 1000, 2)
+        said.provider = call.target.provider
+        said.upstream_model = call.target.model[:200]
+        said.attempts = call.attempts
+        said.upstream_ms = _ms(call.upstream_s)
     if call.first_byte_at:
-        said["first_byte_ms"] = round((call.first_byte_at - call.received_at) * 1000, 2)
-    if usage is not None:
-        said["input_tokens"] = usage.input_tokens
-        said["output_tokens"] = usage.output_tokens
-        if usage.cached_input_tokens:
-            said["cached_input_tokens"] = usage.cached_input_tokens
-        if usage.reasoning_tokens:
-            said["reasoning_tokens"] = usage.reasoning_tokens
-    if call.delivered_bytes:
-        said["delivered_bytes"] = call.delivered_bytes
-    if error is not None:
-        said["error"] = {"type": error.type, "code": error.code, "status": error.status, "message": error.message[:500]}
+        said.first_byte_ms = _ms(call.first_byte_at - call.received_at)
+    if (usage := call.usage) is not None:
+        said.input_tokens = usage.input_tokens
+        said.output_tokens = usage.output_tokens
+        said.cached_input_tokens = usage.cached_input_tokens
+        said.reasoning_tokens = usage.reasoning_tokens
+    if (error := call.error) is not None:
+        said.error = {"type": error.type, "code": error.code, "status": error.status, "message": error.message[:500]}
     return said
+
+
+def _ms(seconds: float) -> float:
+    return int(seconds * 100_000) / 100
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _timestamp(now_s: float) -> str:
+    """RFC 3339 with milliseconds; the part that changes once a second is made once a second."""
+    second = int(now_s)
+    return f"{_second(second)}.{int((now_s - second) * 1000):03d}Z"

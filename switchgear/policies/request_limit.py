@@ -4,6 +4,7 @@ The window slides in steps of a second and counts a request until the last momen
 no 60 seconds ever admit more than the limit. A refused request consumes nothing.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 
@@ -15,23 +16,27 @@ WINDOW_S = 60
 
 
 class Window:
-    """Counts of the last minute, a cell a second."""
+    """Counts of the last minute: a second and its count, oldest first, so at most WINDOW_S + 1 of them."""
 
-    __slots__ = ("_cells", "_now_s", "_total", "limit")
+    __slots__ = ("_seconds", "_total", "limit")
 
-    def __init__(self, limit: int, now_s: float) -> None:
+    def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._cells = [0] * (WINDOW_S + 1)  # one more: the second under way and the 60 before it
-        self._now_s = int(now_s)
+        self._seconds: deque[list[int]] = deque()
         self._total = 0
 
     def take(self, now_s: float) -> bool:
         """Count one request; False, and nothing counted, where the limit is reached."""
-        self._turn(now_s)
+        second, seconds = int(now_s), self._seconds
+        while seconds and seconds[0][0] + WINDOW_S < second:
+            self._total -= seconds.popleft()[1]
         if self._total >= self.limit:
             return False
-        self._cells[self._now_s % len(self._cells)] += 1
         self._total += 1
+        if seconds and seconds[-1][0] == second:
+            seconds[-1][1] += 1
+        else:
+            seconds.append([second, 1])
         return True
 
     @property
@@ -41,19 +46,7 @@ class Window:
 
     def frees_in_s(self, now_s: float) -> float:
         """Seconds until the oldest counted request leaves the window; 0 where none is counted."""
-        size = len(self._cells)
-        for age in range(size - 1, -1, -1):
-            second = self._now_s - age
-            if self._cells[second % size]:
-                return max(0.0, second + size - now_s)
-        return 0.0
-
-    def _turn(self, now_s: float) -> None:
-        second, size = int(now_s), len(self._cells)
-        for passed in range(self._now_s + 1, min(second, self._now_s + size) + 1):
-            self._total -= self._cells[passed % size]
-            self._cells[passed % size] = 0
-        self._now_s = max(self._now_s, second)
+        return max(0.0, self._seconds[0][0] + WINDOW_S + 1 - now_s) if self._seconds else 0.0
 
 
 class RequestLimit:
@@ -66,7 +59,7 @@ class RequestLimit:
         """``clock`` gives seconds that never go back."""
         self._clock = clock
         limits = {key.name: key.limits.requests_per_minute for key in keys}
-        self._windows = {name: Window(limit, clock()) for name, limit in limits.items() if limit is not None}
+        self._windows = {name: Window(limit) for name, limit in limits.items() if limit is not None}
 
     def before(self, call: Call) -> None:
         """Count the request. Raises RateLimited with the seconds to wait."""

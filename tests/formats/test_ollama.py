@@ -206,7 +206,7 @@ def test_effort_becomes_think_as_in_ollamas_own_openai_front(effort: str, think:
 
 def test_a_request_in_ollamas_own_words_passes_with_only_the_model_replaced() -> None:
     body = b'{ "model": "mine",  "messages": [], "unknown": 1.50 }'
-    origin = Origin(ollama.FORMAT, body, msgspec.json.decode(body, type=dict[str, Raw]))
+    origin = Origin(ollama.FORMAT, body)
     sent = ollama.write_request(Chat("mine", origin=origin), TARGET)
     assert sent == b'{ "model": "llama3.2",  "messages": [], "unknown": 1.50 }'
 

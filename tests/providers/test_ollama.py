@@ -35,7 +35,7 @@ def send(request: HttpRequest) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of one request, its headers as they were laid out."""
     endpoint = request.endpoint
     connection = http.client.HTTPConnection(endpoint.origin.host, endpoint.origin.port, timeout=5)
-    lines = endpoint.header_lines.decode("latin-1").split("\r\n")
+    lines = endpoint.head.decode("latin-1").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines if line)
     connection.request(endpoint.method, endpoint.path, request.body, headers)
     response = connection.getresponse()
@@ -58,12 +58,12 @@ def test_it_is_a_provider_and_its_reader_a_decoder() -> None:
 def test_it_is_on_this_machine_unless_told_otherwise() -> None:
     request = OllamaProvider("local", ProviderSettings()).encode(chat(), TARGET)
     assert (request.endpoint.origin.authority, request.endpoint.path) == ("127.0.0.1:11434", "/api/chat")
-    assert b"authorization" not in request.endpoint.header_lines
+    assert b"authorization" not in request.endpoint.head
     elsewhere = ProviderSettings(base_url="https://ollama.com/", api_key=Secret("k-1"), headers={"X-Team": "a"})
     endpoint = OllamaProvider("cloud", elsewhere).list_models().endpoint
     assert (endpoint.origin.authority, endpoint.path) == ("ollama.com", "/api/tags")
-    assert b"authorization: Bearer k-1\r\n" in endpoint.header_lines
-    assert b"x-team: a\r\n" in endpoint.header_lines
+    assert b"authorization: Bearer k-1\r\n" in endpoint.head
+    assert b"x-team: a\r\n" in endpoint.head
 
 
 def test_its_endpoint_is_laid_out_once() -> None:

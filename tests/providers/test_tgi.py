@@ -36,7 +36,7 @@ def send(request: HttpRequest) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of one request, its headers as they were laid out."""
     endpoint = request.endpoint
     connection = http.client.HTTPConnection(endpoint.origin.host, endpoint.origin.port, timeout=5)
-    lines = endpoint.header_lines.decode("latin-1").split("\r\n")
+    lines = endpoint.head.decode("latin-1").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines if line)
     connection.request(endpoint.method, endpoint.path, request.body, headers)
     response = connection.getresponse()
@@ -61,7 +61,7 @@ def test_a_whole_reply_and_a_stream_have_paths_of_their_own() -> None:
     paths = [provider.encode(chat(stream=stream), TARGET).endpoint.path for stream in (False, True)]
     assert paths == ["/generate", "/generate_stream"]
     assert provider.list_models().endpoint.path == "/info"
-    assert b"authorization: Bearer k-1\r\n" in provider.list_models().endpoint.header_lines
+    assert b"authorization: Bearer k-1\r\n" in provider.list_models().endpoint.head
 
 
 def test_the_chat_template_is_the_operators_choice() -> None:
