@@ -65,10 +65,11 @@ def _enter(
     below = tree[name] if isinstance(name, int) else tree.get(name)
     if isinstance(below, FromEnvironment):
         return f"{below.source} gives the whole of {word} already"
-    if not isinstance(below, dict | list):
-        below = [] if get_origin(inner) is tuple else {}
-        tree[name] = below
-    return _write(below, kinds[name], rest, value)
+    shape: type = list if get_origin(inner) is tuple else dict
+    if below is None:
+        tree[name] = below = shape()
+    # Of the wrong shape: whoever reads the tree says so.
+    return _write(below, kinds[name], rest, value) if isinstance(below, shape) else ""
 
 
 def _normal(name: str) -> str:

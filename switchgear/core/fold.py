@@ -126,6 +126,8 @@ def unfold(reply: Reply) -> Iterator[Event]:
 
 def _unfold_choice(choice: Choice) -> Iterator[Event]:
     index, calls = choice.index, 0
+    if not choice.message.parts and choice.logprobs is None and choice.finish_reason is None:
+        yield TextDelta(index=index)  # a choice that says nothing is a choice all the same
     for part in choice.message.parts:
         match part:
             case Text(text=text):

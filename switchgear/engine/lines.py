@@ -19,7 +19,9 @@ class LineWriter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lines: list[bytes] = []
-        self._held_bytes = 0
+        # What came in and what went out are counted apart, each by one thread: a sum both write would lose counts.
+        self._taken_bytes = 0
+        self._written_bytes = 0
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
         self._batches: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -27,11 +29,10 @@ class LineWriter:
 
     def write(self, line: bytes) -> None:
         """Take a line, without its newline. Never blocks."""
-        if self._held_bytes > MAX_HELD_BYTES:
+        if self._taken_bytes - self._written_bytes > MAX_HELD_BYTES:
             self._dropped += 1
             return
         self._lines.append(line)
-        self._held_bytes += len(line)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(HAND_OVER_EVERY_S, self._hand_over)
 

@@ -31,7 +31,7 @@ class Slots:
         except BaseException as error:
             if turn.done() and not turn.cancelled():
                 self.give_back()  # the slot was handed over in the moment we left
-            else:
+            elif turn in self._waiting:  # it is not where a slot came back in the same moment
                 self._waiting.remove(turn)
             if isinstance(error, TimeoutError):
                 raise QueueTimeout(f"No slot came free within {self._queue_timeout_s:g} s.") from None

@@ -23,6 +23,7 @@ _OPEN = re.compile(rb"\s*\{")
 _NEXT = re.compile(rb"\s*,")
 _END = re.compile(rb"\s*\}\s*\Z")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
 def read_object(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
@@ -62,11 +63,12 @@ def is_too_deep(body: bytes) -> bool:
         return False
     # Strings are every second part between unescaped quotes. Then the innermost pairs are peeled off, a level a turn.
     outside = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
-    brackets = b"".join(outside).translate(None, _NOT_BRACKETS)
+    brackets = b"".join(outside).translate(_SQUARE, _NOT_BRACKETS)
     for _ in range(MAX_DEPTH):
-        if not brackets:
-            return False
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        peeled = brackets.replace(b"[]", b"")
+        if len(peeled) == len(brackets):  # nothing is left, or it is not JSON and the decoder will say so
+            return peeled.count(b"[") > MAX_DEPTH
+        brackets = peeled
     return bool(brackets)
 
 
@@ -105,7 +107,10 @@ def _replace_walking(body: bytes, changes: dict[str, bytes]) -> bytes:
         key = _KEY.match(body, position)
         if key is None or (key[1] != name.encode() and msgspec.json.decode(b'"%b"' % key[1]) != name):
             raise _duplicate()
-        start, position = key.end(), key.end() + len(memoryview(value))
+        start, old = key.end(), bytes(value)
+        position = start + len(old)
+        if not body.startswith(old, start):  # the first of two; without this the walk could be led astray
+            raise _duplicate()
         if name in missing:
             pieces += [body[copied_to:start], missing.pop(name)]
             copied_to = position
@@ -124,7 +129,7 @@ def append_field(body: bytes, name: str, value: bytes) -> bytes:
     if end < 0 or (end + 1 < len(body) and body[end + 1 :].strip()):
         return body
     head = body[:end].rstrip()
-    return b'%b%b"%b":%b%b' % (head, b"" if head.endswith(b"{") else b",", name.encode(), value, body[end:])
+    return b'%b%b"%b":%b%b' % (head, b"" if head.endswith(b"{") else b",", name.encode(), value, body[len(head) :])
 
 
 def _expect(pattern: re.Pattern[bytes], body: bytes, position: int) -> int:

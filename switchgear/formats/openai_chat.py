@@ -323,10 +323,9 @@ def _write_prompt(chat: Chat, target: Target) -> bytes:
 
 
 def _with_usage(options: Raw | None) -> bytes:
-    asked = msgspec.json.decode(options) if options is not None else None
-    if not asked:
+    if options is None or bytes(options) == b"null":
         return b'{"include_usage":true}'
-    return to_json({**asked, "include_usage": True})
+    return replace_fields(bytes(options), {"include_usage": b"true"})
 
 
 # --- turns -------------------------------------------------------------------------------------------------------
@@ -386,13 +385,16 @@ def _split_data_url(url: str) -> tuple[str | None, str | None]:
 
 
 def _write_turns(message: Message) -> list[_Turn]:
-    if message.role == "tool":
-        results = [part for part in message.parts if isinstance(part, ToolResult)]
-        return [_Turn("tool", _write_content(list(r.parts)), tool_call_id=r.call_id) for r in results]
+    name = message.name if message.role == "tool" else None
+    results = [part for part in message.parts if isinstance(part, ToolResult)]
+    turns = [_Turn("tool", _write_content(list(r.parts)), name, tool_call_id=r.call_id) for r in results]
+    if message.role == "tool" or (results and len(results) == len(message.parts)):
+        return turns
     calls = [_Call(p.id, _Function(p.name, p.arguments)) for p in message.parts if isinstance(p, ToolCall)]
     refusal = "".join(p.text for p in message.parts if isinstance(p, Refusal))
     thinking = "".join(p.text for p in message.parts if isinstance(p, Thinking))
     return [
+        *turns,
         _Turn(
             message.role,
             _write_content(message.parts),
@@ -400,7 +402,7 @@ def _write_turns(message: Message) -> list[_Turn]:
             refusal=refusal or None,
             reasoning_content=thinking or None,
             tool_calls=calls or None,
-        )
+        ),
     ]
 
 
@@ -417,7 +419,7 @@ def _write_piece(part: Text | Image | Audio | Document) -> _Piece:
         case Text(text=text):
             return _Piece("text", text=text)
         case Image(url=url, data=data, media_type=media_type, detail=detail):
-            return _Piece("image_url", image_url=_Url(url or f"data:{media_type};base64,{data}", detail))
+            return _Piece("image_url", image_url=_Url(url or f"data:{media_type or ''};base64,{data}", detail))
         case Audio(data=data, format=sound_format):
             return _Piece("input_audio", input_audio=_Sound(data, sound_format))
         case Document():

@@ -42,6 +42,8 @@ class FrameSplitter:
         longer than MAX_LINE_BYTES."""
         if self._at_start:
             data = self._drop_bom(data)
+        if not self._held and data.endswith(b"\n\n") and b"\r" not in data:
+            return data  # what nearly every read brings: whole frames
         buffer = self._held + data if self._held else data
         if not buffer:
             return b""
@@ -184,7 +186,7 @@ class SseRelay:
                 if frame.startswith(b"data: ") and b"\n" not in frame:
                     shown = see("", frame[6:])
                 else:
-                    shown = all(see(event.event, event.data) for event in split_events(frame))
+                    shown = not frame or all(see(event.event, event.data) for event in split_events(frame))
             except UpstreamError as error:
                 self.error = error
                 del frames[number:]

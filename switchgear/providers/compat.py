@@ -141,7 +141,7 @@ class CompatProvider:
         """Raises ConfigError for an unknown kind, no address, or an address or header HTTP cannot carry."""
         row = KINDS.get(settings.kind or name)
         if row is None:
-            raise ConfigError([f"providers.{name}.kind: no OpenAI-compatible kind has this name"])
+            raise ConfigError([f"providers.{name}.kind: there is no OpenAI-compatible kind {settings.kind or name!r}"])
         base_url = (settings.base_url or row.base_url).rstrip("/")
         if not base_url:
             raise ConfigError([f"providers.{name}.base_url: missing; nothing says where this provider is"])

@@ -100,6 +100,12 @@ def test_the_whole_and_a_part_do_not_go_together() -> None:
         settings_from("", {"SWITCHGEAR__SERVER": "{port: 1}", "SWITCHGEAR__SERVER__PORT": "2"})
 
 
-def test_a_value_that_stands_where_a_table_should_makes_room() -> None:
+def test_the_wrong_shape_is_one_mistake() -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings_from("server: []", {"SWITCHGEAR__SERVER__PORT": "2"})
+    assert caught.value.problems == ("server: expected a table of settings, got a list",)
+
+
+def test_a_table_that_is_left_open_is_made() -> None:
     settings = settings_from("server: ", {"SWITCHGEAR__SERVER__PORT": "2"})
     assert settings.server.port == 2
