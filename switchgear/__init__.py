@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from switchgear.core.errors import SwitchgearError
+from switchgear.core.version import VERSION
 
 if TYPE_CHECKING:
     from switchgear.app import create_app
     from switchgear.library import Gateway
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["Gateway", "SwitchgearError", "__version__", "create_app"]
 
 _LAZY = {"create_app": "switchgear.app", "Gateway": "switchgear.library"}

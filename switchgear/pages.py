@@ -6,10 +6,10 @@ from time import monotonic
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-import switchgear
 from switchgear.core.errors import ModelNotFound
 from switchgear.core.protocols import Call
 from switchgear.core.types import ModelInfo, Target, to_json
+from switchgear.core.version import VERSION
 from switchgear.edge import Page
 from switchgear.engine.discovery import Discovery
 from switchgear.engine.routing import Router
@@ -80,7 +80,7 @@ class HealthPages:
         """``{"status": "ok", …}``; it answers as long as the event loop turns."""
         said = {
             "status": "draining" if self._is_draining() else "ok",
-            "version": switchgear.__version__,
+            "version": VERSION,
             "uptime_s": round(monotonic() - self._started_at, 1),
             "active_requests": self._active_calls(),
         }
@@ -110,7 +110,7 @@ async def welcome(call: Call, rest: str) -> Page:
     """``GET /``: what this is and where to go."""
     said = {
         "name": "Switchgear",
-        "version": switchgear.__version__,
+        "version": VERSION,
         "chat": "POST /v1/chat/completions",
         "models": "GET /v1/models",
         "health": "GET /health",

@@ -33,6 +33,7 @@ class LineWriter:
             self._dropped += 1
             return
         self._lines.append(line)
+        self._taken_bytes += len(line) + 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(HAND_OVER_EVERY_S, self._hand_over)
 
@@ -40,7 +41,7 @@ class LineWriter:
         """Write what is held and stop; waits at most ``timeout_s`` for a descriptor that does not move."""
         if self._timer is not None:
             self._timer.cancel()
-            self._hand_over()
+        self._hand_over()
         if self._thread is not None:
             self._batches.put(None)
             self._thread.join(timeout_s)
@@ -49,7 +50,9 @@ class LineWriter:
     def _hand_over(self) -> None:
         self._timer = None
         if self._dropped:
-            self._lines.append(b'{"level":"warning","event":"log_lines_dropped","count":%d}' % self._dropped)
+            notice = b'{"level":"warning","event":"log_lines_dropped","count":%d}' % self._dropped
+            self._lines.append(notice)
+            self._taken_bytes += len(notice) + 1
             self._dropped = 0
         if not self._lines:
             return
@@ -67,4 +70,4 @@ class LineWriter:
                     view = view[os.write(self._descriptor, view) :]
             except OSError:
                 pass  # nobody reads the log any more; the gateway serves on
-            self._held_bytes -= len(batch)
+            self._written_bytes += len(batch)

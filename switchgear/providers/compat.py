@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-import switchgear
 from switchgear.core.errors import ConfigError, SwitchgearError, UpstreamInvalid
 from switchgear.core.protocols import Decoder
 from switchgear.core.settings import ProviderSettings
 from switchgear.core.types import Chat, Endpoint, HttpRequest, ModelInfo, Reply, Target, to_json
+from switchgear.core.version import VERSION
 from switchgear.formats import openai_chat
 from switchgear.formats.openai_stream import StreamReader
 
@@ -258,7 +258,7 @@ def _models_endpoint(row: Row, base_url: str, settings: ProviderSettings) -> End
 
 def _headers(settings: ProviderSettings, key_header: str, more: Mapping[str, str]) -> dict[str, str]:
     """Ours, then the key, then the operator's own, which win whatever the case they are written in."""
-    headers = {"user-agent": f"switchgear/{switchgear.__version__}", **more}
+    headers = {"user-agent": f"switchgear/{VERSION}", **more}
     if settings.api_key:
         key = settings.api_key.reveal()
         headers[key_header] = f"Bearer {key}" if key_header == "authorization" else key

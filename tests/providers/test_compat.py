@@ -119,7 +119,10 @@ def test_an_error_keeps_status_words_and_the_time_to_wait() -> None:
         ),
         ({"id": "a/b", "context_length": 8192}, ModelInfo(id="a/b", owned_by="up", context_window_tokens=8192)),
         ({"id": "a", "context_window": 1}, ModelInfo(id="a", owned_by="up", context_window_tokens=1)),
-        ({"id": "a", "max_model_len": 0, "max_input_tokens": 3}, ModelInfo(id="a", owned_by="up", context_window_tokens=3)),
+        (
+            {"id": "a", "max_model_len": 0, "max_input_tokens": 3},
+            ModelInfo(id="a", owned_by="up", context_window_tokens=3),
+        ),
         ({"id": "a", "created_at": "2025-02-19T00:00:00Z"}, ModelInfo(id="a", owned_by="up", created_s=1739923200)),
         ({"id": "a", "created_at": "soon", "context_length": "much"}, ModelInfo(id="a", owned_by="up")),
         ({"id": "models/a", "owned_by": None}, ModelInfo(id="a", owned_by="up")),
