@@ -69,10 +69,10 @@ def _provider(kind: str, environ: Mapping[str, str]) -> dict[str, Any]:
     return provider
 
 
-def _complete(url: str, suffix: str) -> str:
+def _complete(url: str, suffix: str | None) -> str:
     """The URL as settings want it: people say ``http://host:8000`` and mean ``http://host:8000/v1``, or the reverse."""
     url = url.rstrip("/")
-    if not suffix:
+    if suffix is None:
         return url.removesuffix("/v1").removesuffix("/api")
     has_path = bool(url.split("://")[-1].partition("/")[2])
     return url if has_path else url + suffix

@@ -1,5 +1,7 @@
 """The kinds of provider there are, what each needs, and which one a provider of the settings is."""
 
+from urllib.parse import urlsplit
+
 from msgspec import Struct
 
 from switchgear.providers.compat import KINDS as COMPATIBLE
@@ -8,7 +10,8 @@ from switchgear.providers.compat import KINDS as COMPATIBLE
 class Kind(Struct, frozen=True, kw_only=True):
     """What the settings of a provider of this kind must and may hold.
 
-    ``url_suffix`` is the path its ``base_url`` ends with, for people who write an address without one.
+    ``url_suffix`` is the path its ``base_url`` ends with, for people who write an address without one; None where the
+    address is the server's root, whatever path of another API people write behind it.
     """
 
     about: str
@@ -18,7 +21,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     key_variables: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
     base_url: str = ""
-    url_suffix: str = ""
+    url_suffix: str | None = None
 
 
 _ABOUT = {
@@ -34,7 +37,7 @@ KINDS: dict[str, Kind] = {
         key_variables=row.key_variables,
         prefixes=row.prefixes,
         base_url=row.base_url,
-        url_suffix="/v1",
+        url_suffix=urlsplit(row.base_url).path if row.base_url else "/v1",
     )
     for name, row in COMPATIBLE.items()
 } | {

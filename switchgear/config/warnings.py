@@ -30,8 +30,6 @@ def _about(provider: ProviderSettings) -> list[str]:
     if kind.needs_key and not provider.api_key and not provider.base_url and not _has_own_key(provider):
         found.append(f"no api_key and no {kind.key_variables[0]}, so {provider.kind} will refuse every call")
     if provider.base_url and kind.url_suffix and not urlsplit(provider.base_url).path.strip("/"):
-        if not urlsplit(kind.base_url).path and kind.base_url:
-            return found
         found.append(f"base_url has no path; OpenAI-compatible servers mostly want it to end with {kind.url_suffix}")
     for field, owner in (("path", "custom"), ("options", "custom"), ("model_path", "llamacpp")):
         if getattr(provider, field) and provider.kind != owner:

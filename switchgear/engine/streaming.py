@@ -141,8 +141,9 @@ class Stream:
             if not data:
                 if not response.framed and not through.done:
                     raise UpstreamTruncated("The provider closed the connection in the middle of its stream.")
+                owed = through.close()  # raises where the reply was not complete
                 self._ended = True
-                return through.close()
+                return owed
             out = through.feed(data)
             if through.error is not None:
                 if not out:

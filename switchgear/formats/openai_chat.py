@@ -268,8 +268,9 @@ def read_prompt(origin: Origin) -> Prompt:
         raise invalid_field(error) from None
     if not wire.messages:
         raise InvalidRequest("Field 'messages' is empty.", param="messages", code="invalid_value")
-    if wire.max_tokens is not None and wire.max_tokens < 1:
-        raise InvalidRequest("Field 'max_tokens' must be at least 1.", param="max_tokens", code="invalid_value")
+    for name in ("max_tokens", "max_completion_tokens"):
+        if (limit := getattr(wire, name)) is not None and limit < 1:
+            raise InvalidRequest(f"Field {name!r} must be at least 1.", param=name, code="invalid_value")
     same = {name: getattr(wire, name) for name in _SAME_NAME}
     return Prompt(
         messages=[_read_turn(turn, number) for number, turn in enumerate(wire.messages)],
@@ -506,9 +507,9 @@ def glance_reply(body: bytes) -> Usage | None:
         wire = _GLANCE.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UpstreamInvalid("The provider's answer is not a chat completion.") from None
+    if not wire.choices and bytes(wire.error) != b"null":
+        raise read_error(502, {}, body)
     if wire.choices is None:
-        if bytes(wire.error) != b"null":
-            raise read_error(502, {}, body)
         raise UpstreamInvalid("The provider's answer has no 'choices'.")
     return read_usage(wire.usage)
 
@@ -518,6 +519,7 @@ def read_reply(body: bytes) -> Reply:
     try:
         wire = _REPLY.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        glance_reply(body)  # an error of the provider's own says so
         raise UpstreamInvalid(f"The provider's answer is not a chat completion: {error}.") from None
     choices = [_read_choice(choice) for choice in wire.choices]
     return Reply(

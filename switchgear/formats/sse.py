@@ -48,14 +48,18 @@ class FrameSplitter:
         if not buffer:
             return b""
         end = _last_frame_end(buffer, self._scanned)
+        if len(buffer) > MAX_LINE_BYTES:
+            end = _end_within_limit(buffer, end)
         whole, self._held = (buffer[:end], buffer[end:]) if end else (b"", buffer)
-        if len(self._held) > MAX_LINE_BYTES:
-            raise UpstreamInvalid(f"The provider sent an event of more than {MAX_LINE_BYTES} bytes.")
+        if not whole and len(self._held) > MAX_LINE_BYTES:  # else what came before it goes out first
+            raise _too_long()
         self._scanned = max(0, len(self._held) - 3)
         return whole
 
     def close(self) -> None:
         """The input has ended. Raises UpstreamTruncated if it ended inside a frame."""
+        if len(self._held) > MAX_LINE_BYTES:
+            raise _too_long()
         if self._held.strip():
             raise UpstreamTruncated("The provider's stream ended in the middle of an event.")
 
@@ -78,6 +82,20 @@ def _last_frame_end(buffer: bytes, start: int) -> int:
     for blank in _BLANK_LINE.finditer(buffer, start):
         end = blank.end()
     return end
+
+
+def _end_within_limit(buffer: bytes, end: int) -> int:
+    """``end``, or where the first frame before it begins that is too long: it must not matter how the input was cut."""
+    start = 0
+    for blank in _BLANK_LINE.finditer(buffer, 0, end):
+        if blank.start() - start > MAX_LINE_BYTES:
+            return start
+        start = blank.end()
+    return end
+
+
+def _too_long() -> UpstreamInvalid:
+    return UpstreamInvalid(f"The provider sent an event of more than {MAX_LINE_BYTES} bytes.")
 
 
 def split_events(frames: bytes) -> list[SseEvent]:
@@ -152,11 +170,13 @@ class SseRelay:
     that the client gets the same bytes however the input was cut.
     """
 
-    __slots__ = ("_frames", "_watch", "error")
+    __slots__ = ("_after_cr", "_frames", "_watch", "error")
 
     def __init__(self, watch: Watch) -> None:
         self._frames = FrameSplitter()
         self._watch = watch
+        self._after_cr: bool | None = None
+        """Set where the last frame ended in a CR, whose LF may follow: whether that frame was passed on."""
         self.error: UpstreamError | None = None
 
     @property
@@ -171,6 +191,8 @@ class SseRelay:
 
     def feed(self, data: bytes) -> bytes:
         """The whole frames that may go to the client now, byte for byte."""
+        if self._after_cr is not None and data:
+            return self._feed_after_cr(data)
         try:
             run = self._frames.feed(data)
         except UpstreamError as error:
@@ -179,11 +201,12 @@ class SseRelay:
         if not run:
             return b""
         # Where lines end in LF alone, as nearly always, the split costs a tenth of the general one.
-        frames, joint = (run.split(b"\n\n"), b"\n\n") if b"\r" not in run else (_frames_of(run), b"")
+        plain = b"\r" not in run
+        frames, joint = (run.split(b"\n\n"), b"\n\n") if plain else (_frames_of(run), b"")
         see, hidden = self._watch.see, list[int]()
         for number, frame in enumerate(frames):
             try:
-                if frame.startswith(b"data: ") and b"\n" not in frame:
+                if plain and frame.startswith(b"data: ") and b"\n" not in frame:
                     shown = see("", frame[6:])
                 else:
                     shown = not frame or all(see(event.event, event.data) for event in split_events(frame))
@@ -195,11 +218,19 @@ class SseRelay:
             if not shown:
                 hidden.append(number)
         else:
+            if not plain and run.endswith(b"\r"):
+                self._after_cr = len(frames) - 2 not in hidden
             if not hidden:
                 return run
         for number in reversed(hidden):
             del frames[number]
         return joint.join(frames)
+
+    def _feed_after_cr(self, data: bytes) -> bytes:
+        shown, self._after_cr = self._after_cr, None
+        if data.startswith(b"\n"):  # the rest of a CRLF that was cut in two
+            return (b"\n" if shown else b"") + self.feed(data[1:])
+        return self.feed(data)
 
     def close(self) -> bytes:
         """The input has ended properly; what is still owed to the client. Raises UpstreamTruncated if it had not."""

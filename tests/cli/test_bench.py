@@ -8,7 +8,7 @@ from switchgear.cli.main import cli
 
 
 def test_every_word_and_the_code_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = []
+    given: list[str] = []
 
     def main(words: tuple[str, ...]) -> int:
         given.extend(words)

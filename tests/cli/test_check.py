@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from switchgear.cli.main import cli
@@ -77,9 +78,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert result.stderr == f"error: {tmp_path}/none.yaml: cannot be read: No such file or directory\n"
 
 
-def test_without_a_file_the_environment_is_checked(tmp_path: Path) -> None:
-    runner = CliRunner(env={"LLM_BACKEND": "ollama"})
-    with runner.isolated_filesystem(tmp_path):
-        result = runner.invoke(cli, ["check"])
+def test_without_a_file_the_environment_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner(env={"LLM_BACKEND": "ollama"}).invoke(cli, ["check"])
     assert result.exit_code == 0
     assert result.stdout.startswith("LLM_BACKEND: fine\n")

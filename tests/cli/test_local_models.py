@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from switchgear.cli import local_models as module
 from switchgear.cli.local_models import local_models
 from switchgear.core.errors import ConfigError, Unavailable
 from switchgear.core.settings import ProviderSettings, Settings
+from switchgear.local import llama as local_llama
 from switchgear.local.llama import LocalModel
 
 SERVER = """
@@ -29,8 +29,8 @@ OTHER = ProviderSettings(kind="ollama")
 
 @pytest.fixture
 def llama(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.llama, "available", lambda: LocalModel("m", Path("m.gguf")))
-    monkeypatch.setattr(module.llama, "command", lambda model, port: [sys.executable, "-c", SERVER, str(port)])
+    monkeypatch.setattr(local_llama, "available", lambda: LocalModel("m", Path("m.gguf")))
+    monkeypatch.setattr(local_llama, "command", lambda model, port: [sys.executable, "-c", SERVER, str(port)])
 
 
 @pytest.mark.usefixtures("llama")
@@ -56,7 +56,7 @@ def test_what_is_elsewhere_is_left_alone() -> None:
 def test_one_that_does_not_start_is_fatal_where_there_is_nothing_else(
     llama: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module.llama, "command", lambda model, port: [sys.executable, "-c", "raise SystemExit(78)"])
+    monkeypatch.setattr(local_llama, "command", lambda model, port: [sys.executable, "-c", "raise SystemExit(78)"])
     with pytest.raises(Unavailable, match="exited with code 78"), local_models(Settings(providers={"a": LOCAL})):
         pass
     with local_models(Settings(providers={"a": LOCAL, "b": OTHER})) as settings:
@@ -64,8 +64,8 @@ def test_one_that_does_not_start_is_fatal_where_there_is_nothing_else(
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.llama, "available", lambda: None)
-    monkeypatch.setattr(module.llama, "unavailable_because", lambda: "x not installed: pip install x")
+    monkeypatch.setattr(local_llama, "available", lambda: None)
+    monkeypatch.setattr(local_llama, "unavailable_because", lambda: "x not installed: pip install x")
     with pytest.raises(ConfigError) as caught, local_models(Settings(providers={"a": LOCAL})):
         pass
     assert caught.value.problems == ("providers.a: x not installed: pip install x",)
@@ -73,6 +73,6 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     provider = ProviderSettings(kind="llamacpp", model_path=str(tmp_path / "none.gguf"))
-    with pytest.raises(ConfigError, match=r"providers\.a\.model_path: cannot read the model"):
-        with local_models(Settings(providers={"a": provider})):
-            pass
+    settings = Settings(providers={"a": provider})
+    with pytest.raises(ConfigError, match=r"providers\.a\.model_path: cannot read"), local_models(settings):
+        pass

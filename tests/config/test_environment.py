@@ -35,6 +35,8 @@ def _no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("openai", "", "openai", ""),
         ("openai-compatible", "http://gpu:1", "openai_compatible", "http://gpu:1/v1"),
         ("LM Studio", "", "lmstudio", ""),
+        ("deepseek", "https://mirror.example", "deepseek", "https://mirror.example"),
+        ("gemini", "https://mirror.example", "gemini", "https://mirror.example/v1beta/openai"),
     ],
 )
 def test_a_backend_is_the_default_provider(backend: str, url: str, provider: str, base_url: str) -> None:
