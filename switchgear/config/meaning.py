@@ -119,7 +119,7 @@ def _check_headers(provider: ProviderSettings, path: str, problems: Problems) ->
             problems.add(at, "not the name of a header")
         elif name.lower() in _FORBIDDEN_HEADERS:
             problems.add(at, "the gateway sets this header itself; remove it")
-        elif not all(32 <= ord(c) < 256 and ord(c) != 127 for c in value):
+        elif not all(32 <= ord(c) < 256 and ord(c) != 127 for c in value.reveal()):
             problems.add(at, "holds a line end or another character that a header cannot have")
 
 

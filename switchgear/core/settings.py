@@ -86,7 +86,7 @@ class ProviderSettings(Table, frozen=True):
     """Where its API is, up to and including `/v1` for OpenAI-compatible ones."""
     api_key: Secret | None = None
     """Its credential. Goes to this provider's own origin and nowhere else."""
-    headers: dict[str, str] = {}
+    headers: dict[str, Secret] = {}
     """Headers to add to every request."""
     timeouts: TimeoutSettings | None = None
     """Deadlines of this provider; the global ones where absent."""

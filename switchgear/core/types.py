@@ -370,6 +370,10 @@ class Endpoint(Struct, frozen=True):
         return cls(method, origin, path, f"{method} {path} HTTP/1.1\r\n{block}".encode("latin-1"))
 
 
+    def __repr__(self) -> str:
+        return f"Endpoint({self.method} {self.origin.scheme}://{self.origin.authority}{self.path})"  # no credential
+
+
 class HttpRequest(Struct):
     """One request to a provider, complete: the transport adds only Content-Length and the request id."""
 

@@ -44,8 +44,8 @@ class Connection(asyncio.Protocol):
     """A socket to an origin. Idle, or serving one exchange, whose answer is ``response``."""
 
     __slots__ = (
-        "_head_bytes", "_parser", "_transport", "idle_expiry_s", "idle_since", "is_open", "loop",
-        "origin", "pool", "response", "reused", "via_proxy", "was_connected",
+        "_head_bytes", "_parser", "_transport", "has_place", "idle_expiry_s", "idle_since", "is_open", "loop",
+        "origin", "pool", "response", "reused", "via_proxy",
     )  # fmt: skip
 
     def __init__(
@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self.response: HttpResponse | None = None
         self.is_open = False
-        self.was_connected = False
+        self.has_place = True  # of those the pool allows; the pool takes it back
         self.reused = False
         self.idle_since = 0.0
         self.idle_expiry_s = IDLE_EXPIRY_S
@@ -119,7 +119,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket, TLS included, is ready."""
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are not asyncio's classes
-        self.is_open = self.was_connected = True
+        self.is_open = True
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer."""

@@ -18,9 +18,14 @@ from switchgear.engine.egress import Egress, open_tunnel
 
 SWEEP_INTERVAL_S = 0.25
 
+_CLOSING = "The gateway is shutting down."
+
 
 class Pool:
-    """The connections of one origin: idle ones are used newest first, and no more than ``max_connections`` exist."""
+    """The connections of one origin: idle ones are used newest first, and no more than ``max_connections`` exist.
+
+    Who waits for one gets it handed over, or the place of one that has gone: nobody can get in between.
+    """
 
     __slots__ = ("idle", "max_connections", "open_count", "origin", "tls", "waiting")
 
@@ -29,7 +34,7 @@ class Pool:
         self.max_connections = max_connections
         self.tls = tls
         self.idle: deque[Connection] = deque()
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.waiting: deque[asyncio.Future[Connection | None]] = deque()
         self.open_count = 0
 
     def take(self, now: float) -> Connection | None:
@@ -49,23 +54,74 @@ class Pool:
 
     def give_back(self, connection: Connection) -> None:
         """A reply has been read to its end: the connection may serve another."""
-        self.idle.append(connection)
-        self.wake_one()
+        waiter = self._next_waiting()
+        if waiter is None:
+            self.idle.append(connection)
+        else:
+            waiter.set_result(connection)
 
     def gone(self, connection: Connection) -> None:
-        """A connection has closed."""
-        self.open_count -= 1
+        """A connection has closed, or was never opened; a second call for it does nothing."""
+        if not connection.has_place:
+            return
+        connection.has_place = False
         if connection in self.idle:
             self.idle.remove(connection)
-        self.wake_one()
+        self._free_place()
 
-    def wake_one(self) -> None:
-        """Let the next who waits for a connection look again."""
+    async def place(self, *, fresh: bool) -> Connection | None:
+        """Wait in line: a connection that came free (never where it must be ``fresh``), or None, which is the right
+        to open one."""
+        waited = False
+        while self.open_count >= self.max_connections:
+            free = await self._wait(first=waited)
+            if free is None:
+                return None
+            if free.is_open and not fresh:
+                return free
+            if free.has_place:  # it closes, and we have its place
+                free.has_place = False
+                free.abort()
+                return None
+            waited = True
+        self.open_count += 1
+        return None
+
+    def refuse(self, error: UpstreamUnavailable) -> None:
+        """Tell all who wait that nothing will come."""
+        while (waiter := self._next_waiting()) is not None:
+            waiter.set_exception(error)
+
+    async def _wait(self, *, first: bool) -> Connection | None:
+        waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        if first:
+            self.waiting.appendleft(waiter)
+        else:
+            self.waiting.append(waiter)
+        try:
+            return await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                handed = waiter.result()  # it was our turn, and we leave: the next one's then
+                if handed is None:
+                    self._free_place()
+                elif handed.is_open:
+                    self.give_back(handed)
+            raise
+
+    def _free_place(self) -> None:
+        waiter = self._next_waiting()
+        if waiter is None:
+            self.open_count -= 1
+        else:
+            waiter.set_result(None)
+
+    def _next_waiting(self) -> "asyncio.Future[Connection | None] | None":
         while self.waiting:
             waiter = self.waiting.popleft()
             if not waiter.done():
-                waiter.set_result(None)
-                return
+                return waiter
+        return None
 
 
 class Transport:
@@ -95,16 +151,14 @@ class Transport:
         pool = self._pools.get(request.endpoint.origin) or self._new_pool(request.endpoint.origin)
         loop = asyncio.get_running_loop()
         started_at = loop.time()
-        used = pool.take(started_at)
-        if used is not None:
-            response = await self._try(used, request, timeouts, started_at, extra_header)
-            if response is not None:
-                return response
-            pool.drop_idle()  # closed while idle: its neighbours are as old, and the one retry wants a fresh socket
-        connection = await self._connect(pool, timeouts, started_at)
+        connection = pool.take(started_at) or await self._connect(pool, timeouts, started_at)
         response = await self._try(connection, request, timeouts, started_at, extra_header)
-        if response is None:
-            raise UpstreamUnavailable("The provider closed the connection without an answer.")
+        if response is not None:
+            return response
+        pool.drop_idle()  # closed while idle: its neighbours are as old, and the one retry wants a fresh socket
+        connection = await self._connect(pool, timeouts, started_at, fresh=True)
+        response = await self._try(connection, request, timeouts, started_at, extra_header)
+        assert response is not None  # which only a used connection leads to
         return response
 
     async def fetch(self, request: HttpRequest, timeouts: TimeoutSettings, max_bytes: int) -> tuple[int, bytes]:
@@ -147,31 +201,26 @@ class Transport:
         else:
             connection.abort()
 
-    async def _connect(self, pool: Pool, timeouts: TimeoutSettings, started_at: float) -> Connection:
-        """A new connection, or one that came free while the pool was full."""
+    async def _connect(
+        self, pool: Pool, timeouts: TimeoutSettings, started_at: float, *, fresh: bool = False
+    ) -> Connection:
+        """A new connection, or (unless it must be ``fresh``) one that came free while the pool was full."""
+        if self._closed:
+            raise UpstreamUnavailable(_CLOSING)
         try:
-            async with asyncio.timeout_at(started_at + timeouts.connect_s):
-                while pool.open_count >= pool.max_connections:
-                    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                    pool.waiting.append(waiter)
-                    try:
-                        await waiter
-                    except BaseException:
-                        if waiter.done() and not waiter.cancelled():
-                            pool.wake_one()  # it was our turn, and we leave: the next one's then
-                        raise
-                    if (free := pool.take(asyncio.get_running_loop().time())) is not None:
-                        return free
-                return await self._open(pool)
+            async with asyncio.timeout_at(started_at + min(timeouts.connect_s, timeouts.total_s)):
+                return await pool.place(fresh=fresh) or await self._open(pool)
         except TimeoutError:
+            if timeouts.total_s < timeouts.connect_s:
+                raise UpstreamTimeout("total", timeouts.total_s) from None
             raise UpstreamTimeout("connect", timeouts.connect_s) from None
         except (OSError, ssl.SSLError) as error:
             raise UpstreamUnavailable(f"Cannot connect to the provider: {_reason(error)}.") from None
 
     async def _open(self, pool: Pool) -> Connection:
+        """A new connection, in the place that ``pool.place`` gave us."""
         loop, origin = asyncio.get_running_loop(), pool.origin
         proxy = self._egress.proxy_for(origin)
-        pool.open_count += 1
         connection = Connection(loop, pool, origin, via_proxy=proxy if origin.scheme == "http" else None)
         try:
             if proxy is not None and origin.scheme == "https":
@@ -182,10 +231,13 @@ class Transport:
                 await loop.create_connection(
                     lambda: connection, at.host, at.port, ssl=context, server_hostname=at.host if context else None
                 )
+            if self._closed:
+                raise UpstreamUnavailable(_CLOSING)
+            if not connection.is_open:  # it would not tell the exchange any more
+                raise UpstreamUnavailable("The provider closed the connection without an answer.")
         except BaseException:
-            if not connection.was_connected:  # else connection_lost counts it
-                pool.gone(connection)
             connection.abort()
+            pool.gone(connection)  # whether connection_lost is still called depends on how far it came
             raise
         return connection
 
@@ -224,10 +276,10 @@ class Transport:
         if self._sweeping is not None:
             self._sweeping.cancel()
         for pool in self._pools.values():
-            for connection in list(pool.idle):
-                connection.abort()
+            pool.drop_idle()
+            pool.refuse(UpstreamUnavailable(_CLOSING))
         for connection in list(self._busy):
-            connection.fail(UpstreamUnavailable("The gateway is shutting down."))
+            connection.fail(UpstreamUnavailable(_CLOSING))
         await asyncio.sleep(0)
 
 

@@ -262,7 +262,7 @@ def _headers(settings: ProviderSettings, key_header: str, more: Mapping[str, str
     if settings.api_key:
         key = settings.api_key.reveal()
         headers[key_header] = f"Bearer {key}" if key_header == "authorization" else key
-    return headers | {name.lower(): value for name, value in settings.headers.items()}
+    return headers | {name.lower(): value.reveal() for name, value in settings.headers.items()}
 
 
 def _without(body: bytes, name: str) -> bytes:

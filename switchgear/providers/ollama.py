@@ -22,7 +22,7 @@ class OllamaProvider:
         self.name = name
         self.settings = settings
         base_url = (settings.base_url or DEFAULT_BASE_URL).rstrip("/")
-        headers = dict(settings.headers)
+        headers = {name: value.reveal() for name, value in settings.headers.items()}
         if settings.api_key:
             headers["authorization"] = f"Bearer {settings.api_key.reveal()}"
         try:

@@ -26,7 +26,7 @@ class TgiProvider:
         if problems := _problems(name, settings, self._chat_template):
             raise ConfigError(problems)
         base_url = settings.base_url.rstrip("/")
-        headers = dict(settings.headers)
+        headers = {name: value.reveal() for name, value in settings.headers.items()}
         if settings.api_key:
             headers["authorization"] = f"Bearer {settings.api_key.reveal()}"
         posting = {"content-type": "application/json", **headers}

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import math
+import socket
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -37,7 +38,9 @@ PHASES = {
     "in the middle of a stream": Phase(
         Script(chunks=["tick "], repeat_chunks=10_000, delay_between_chunks_s=0.02), True, b"tick"
     ),
-    "in a silence of a stream": Phase(Script(chunks=["tick "], cut_after_bytes=400, cut="hang"), True, b"tick"),
+    "in a silence of a stream": Phase(
+        Script(chunks=["tick "], repeat_chunks=9, cut_after_bytes=900, cut="hang"), True, b"tick"
+    ),
 }
 
 
@@ -145,15 +148,14 @@ def test_a_client_that_stays_is_not_taken_for_one_that_left(gateway: GatewayProc
             assert client.read_until(b"x_gateway").startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_client_that_only_stops_sending_still_gets_its_answer(gateway: GatewayProcess, fake: FakeProvider) -> None:
-    """Half-closing is legal TCP; whether it means leaving is the server's to say, and ours takes it as such."""
-    import socket
-
-    fake.script("fake-model", Script(text="in time"))
+def test_a_client_that_closes_its_half_counts_as_one_that_left(gateway: GatewayProcess, fake: FakeProvider) -> None:
+    fake.script("fake-model", Script(hang_before_headers=True))
     with wire(gateway) as client:
-        client.send(request_bytes({"model": "m"}, key=KEY))
+        client.send(request_bytes({"model": "m"}, key=KEY, more="X-Request-ID: half-closed\r\n"))
+        accepted = fake.wait_for(_is(Accepted, model="fake-model"))
         client.socket.shutdown(socket.SHUT_WR)
-        assert b"in time" in client.read_all()
+        fake.wait_for(_is(SocketClosed, attempt=accepted.attempt))
+    assert gateway.record_of("half-closed")["status"] == 499
 
 
 def _is(kind: type[Any], **fields: Any) -> Callable[[Any], bool]:

@@ -225,7 +225,7 @@ async def test_waiting_for_a_connection_counts_as_connecting(transport: Transpor
     began_s = time.monotonic()
     with pytest.raises(UpstreamTimeout) as caught:
         await fetch(transport, post(fake.url), patient(connect_s=0.2))
-    assert 0.2 <= time.monotonic() - began_s <= 0.2 + PROMISED_DEADLINE_S
+    assert 0.19 <= time.monotonic() - began_s <= 0.2 + PROMISED_DEADLINE_S
     assert caught.value.deadline == "connect"
     held.close()
 
@@ -473,7 +473,7 @@ async def timed_out(attempt: Awaitable[Any], deadline: str, after_s: float, sinc
     with pytest.raises(UpstreamTimeout, match=f"timeouts.{deadline}_s") as caught:
         await attempt
     assert caught.value.deadline == deadline
-    assert after_s <= time.monotonic() - began_s <= after_s + PROMISED_DEADLINE_S
+    assert after_s - 0.01 <= time.monotonic() - began_s <= after_s + PROMISED_DEADLINE_S
 
 
 async def test_connecting_has_a_deadline(transport: Transport, deaf_port: int) -> None:
@@ -555,7 +555,7 @@ async def test_many_deadlines_are_kept_at_once(transport: Transport, fake: FakeP
     async def one(value: float) -> None:
         with pytest.raises(UpstreamTimeout):
             await fetch(transport, post(fake.url), patient(first_byte_s=value))
-        assert value <= time.monotonic() - began_s <= value + PROMISED_DEADLINE_S
+        assert value - 0.01 <= time.monotonic() - began_s <= value + PROMISED_DEADLINE_S
 
     await asyncio.gather(*map(one, values))
     await until(lambda: not leaks(transport))

@@ -59,7 +59,7 @@ def test_it_is_on_this_machine_unless_told_otherwise() -> None:
     request = OllamaProvider("local", ProviderSettings()).encode(chat(), TARGET)
     assert (request.endpoint.origin.authority, request.endpoint.path) == ("127.0.0.1:11434", "/api/chat")
     assert b"authorization" not in request.endpoint.head
-    elsewhere = ProviderSettings(base_url="https://ollama.com/", api_key=Secret("k-1"), headers={"X-Team": "a"})
+    elsewhere = ProviderSettings(base_url="https://ollama.com/", api_key=Secret("k-1"), headers={"X-Team": Secret("a")})
     endpoint = OllamaProvider("cloud", elsewhere).list_models().endpoint
     assert (endpoint.origin.authority, endpoint.path) == ("ollama.com", "/api/tags")
     assert b"authorization: Bearer k-1\r\n" in endpoint.head
@@ -72,7 +72,7 @@ def test_its_endpoint_is_laid_out_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [ProviderSettings(base_url="ftp://x"), ProviderSettings(headers={"a": "b\r\nc: d"})]
+    "settings", [ProviderSettings(base_url="ftp://x"), ProviderSettings(headers={"a": Secret("b\r\nc: d")})]
 )
 def test_an_address_or_header_that_cannot_be_used_is_a_mistake_in_the_settings(settings: ProviderSettings) -> None:
     with pytest.raises(ConfigError, match=r"providers\.local: "):
