@@ -1,6 +1,6 @@
 """One try at one target: encode, send, and read the answer as far as its first byte."""
 
-import re
+from collections.abc import Mapping
 from time import perf_counter
 
 import msgspec
@@ -15,6 +15,7 @@ from switchgear.core.fold import unfold
 from switchgear.core.protocols import Call, Format, Provider
 from switchgear.core.settings import TimeoutSettings
 from switchgear.core.types import Target
+from switchgear.engine.blame import blame
 from switchgear.engine.connection import HttpResponse
 from switchgear.engine.slots import Slots
 from switchgear.engine.streaming import Relayed, Stream, Translated
@@ -22,8 +23,6 @@ from switchgear.engine.transport import Transport
 
 MAX_REPLY_BYTES = 64 << 20
 MAX_ERROR_BYTES = 65_536
-
-_KEY_LIKE = re.compile(r"\b(sk|pk|gsk|xai|key|hf|nvapi|AIza)[-_][A-Za-z0-9_*.\-]{8,}")
 
 
 class Upstream(msgspec.Struct):
@@ -35,19 +34,22 @@ class Upstream(msgspec.Struct):
 
 
 async def attempt(
-    call: Call, client_format: Format, upstream: Upstream, target: Target, transport: Transport, left_s: float
+    call: Call, client_format: Format, upstream: Upstream, target: Target, transport: Transport, total_at: float
 ) -> bytes | Stream:
     """A whole answer's body, or a stream that has begun.
 
-    ``left_s`` is what remains of the call's total deadline. Raises SwitchgearError, with ``provider`` set.
+    ``total_at`` is the perf_counter at which the call's total deadline is over. Raises SwitchgearError, with
+    ``provider`` set.
     """
-    await upstream.slots.take()
     try:
-        result = await _exchange(call, client_format, upstream, target, transport, left_s)
-    except BaseException as error:
-        upstream.slots.give_back()
-        if isinstance(error, SwitchgearError):
-            _name(error, upstream.provider)
+        await upstream.slots.take(total_at - perf_counter())
+        try:
+            result = await _exchange(call, client_format, upstream, target, transport, total_at - perf_counter())
+        except BaseException:
+            upstream.slots.give_back()
+            raise
+    except SwitchgearError as error:
+        blame(error, upstream.provider)
         raise
     if isinstance(result, Stream):
         result.on_close(upstream.slots.give_back)
@@ -63,12 +65,10 @@ async def _exchange(
     provider, timeouts = upstream.provider, upstream.timeouts
     if left_s <= 0:
         raise UpstreamTimeout("total", timeouts.total_s)
-    if left_s < timeouts.total_s:
-        timeouts = msgspec.structs.replace(timeouts, total_s=left_s)
     request = provider.encode(call.chat, target)
     sent_at = perf_counter()
     try:
-        response = await transport.send(request, timeouts, b"x-request-id: %b\r\n" % call.id.encode())
+        response = await transport.send(request, timeouts, b"x-request-id: %b\r\n" % call.id.encode(), left_s)
         try:
             if response.status != 200:
                 raise await _read_error(provider, response)
@@ -83,19 +83,25 @@ async def _exchange(
         response.close()
     finally:
         call.upstream_s += perf_counter() - sent_at
-    return _read_whole(call, client_format, provider, body)
+    try:
+        return _read_whole(call, client_format, provider, body)
+    except UpstreamInvalid:
+        _refuse_compressed(response.headers)
+        raise
 
 
 async def _begin_stream(call: Call, client_format: Format, provider: Provider, response: HttpResponse) -> Stream | None:
     """A stream that has begun; None where the provider sent a whole answer instead."""
     assert call.chat is not None
+    headers = response.headers
+    _refuse_compressed(headers)
     if provider.format == client_format.name:
-        if response.headers.get("content-type", "").startswith("application/json"):
+        if headers.get("content-type", "").startswith("application/json"):
             return None
         through: Relayed | Translated = Relayed(client_format.relay(call.chat))
     else:
         through = Translated(provider.decoder(call.chat), client_format.stream_writer(call.chat))
-    stream = Stream(call, client_format, response, through)
+    stream = Stream(call, client_format, provider, response, through)
     await stream.begin()
     return stream
 
@@ -118,19 +124,16 @@ def _read_whole(call: Call, client_format: Format, provider: Provider, body: byt
 async def _read_error(provider: Provider, response: HttpResponse) -> SwitchgearError:
     if response.status < 400:
         return UpstreamInvalid(f"The provider answered with status {response.status}, which is not followed.")
+    headers = response.headers
     try:
+        _refuse_compressed(headers)
         body = await response.read_all(MAX_ERROR_BYTES)
     except UpstreamError:
-        body = b""
-    return provider.read_error(response.status, response.headers, body)
+        body = b""  # the status alone says enough
+    return provider.read_error(response.status, headers, body)
 
 
-def _name(error: SwitchgearError, provider: Provider) -> None:
-    """Say whose error it is, and make sure that no credential is in it."""
-    if error.provider is not None:
-        return
-    error.provider = provider.name
-    message, key = error.message, provider.settings.api_key
-    if key:
-        message = message.replace(key.reveal(), "[redacted]")
-    error.message = f"{provider.name}: {_KEY_LIKE.sub('[redacted]', message)}"
+def _refuse_compressed(headers: Mapping[str, str]) -> None:
+    coding = headers.get("content-encoding", "").lower()
+    if coding not in ("", "identity"):
+        raise UpstreamInvalid(f"The provider compressed its answer ({coding[:20]!r}), though it was asked not to.")

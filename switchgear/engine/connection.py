@@ -21,7 +21,8 @@ from switchgear.core.types import Endpoint, HttpOrigin, HttpRequest
 from switchgear.engine.egress import Proxy
 
 MAX_HEAD_BYTES = 65_536
-PAUSE_AT_BYTES = 32_768
+PAUSE_AT_BYTES = 6_144
+"""With the 256,000 bytes that uvloop reads at most at once, a slow client makes us hold 256 KiB."""
 JOIN_UP_TO_BYTES = 65_536
 IDLE_EXPIRY_S = 55.0
 DRAIN_AFTER_END_S = 1.0
@@ -68,11 +69,11 @@ class Connection(asyncio.Protocol):
     # -- what the transport asks ----------------------------------------------------------------------------------
 
     def exchange(
-        self, owner: _Owner, request: HttpRequest, timeouts: TimeoutSettings, started_at: float, extra_header: bytes
+        self, owner: _Owner, request: HttpRequest, timeouts: TimeoutSettings, total_at: float, extra_header: bytes
     ) -> "HttpResponse":
-        """Write the request; the answer comes in the value returned."""
+        """Write the request; the answer comes in the value returned, the last of it by ``total_at`` (loop time)."""
         assert self._transport is not None
-        response = self.response = HttpResponse(self, owner, timeouts, started_at, self.loop.time())
+        response = self.response = HttpResponse(self, owner, timeouts, total_at, self.loop.time())
         self._head_bytes = 0
         endpoint, body = request.endpoint, request.body
         head = endpoint.head if self.via_proxy is None else _absolute_form(endpoint, self.via_proxy)
@@ -94,7 +95,7 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading the socket: nobody takes what has arrived."""
-        if self._transport is not None:
+        if self._transport is not None and self.is_open:
             self._transport.pause_reading()
 
     def resume(self) -> None:
@@ -128,17 +129,16 @@ class Connection(asyncio.Protocol):
             self.abort()  # nobody asked: a connection that speaks unasked cannot be trusted with the next request
             return
         response.touched(self.loop.time())
-        if not response.has_head:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.fail(UpstreamUnavailable("The provider's answer is not valid HTTP."))
             return
-        if not response.has_head and self._head_bytes > MAX_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES:  # those of the head, and since then of framing without a body
             self.fail(UpstreamInvalid(f"The provider's answer has more than {MAX_HEAD_BYTES} bytes of headers."))
             return
-        response.wake()
+        response.taken_in()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed, by us or by them."""
@@ -151,13 +151,14 @@ class Connection(asyncio.Protocol):
     # -- httptools ------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """A message starts; a second one in an exchange must follow an informational one."""
-        if self.response is not None:
-            self.response.message_begins()
+        """A message starts; a second one in an exchange must follow an informational one. Raises ValueError, at which
+        the parser stops."""
+        if self.response is None or self.response.is_complete:
+            raise ValueError("an answer that nobody asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header line."""
-        if self.response is not None:
+        """One header line, or a trailer's, which says nothing we want to know."""
+        if self.response is not None and not self.response.has_head:
             self.response.header_lines.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -167,6 +168,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, its transfer coding removed."""
+        self._head_bytes = 0
         if self.response is not None:
             self.response.take(body)
 
@@ -186,17 +188,17 @@ class HttpResponse:
     __slots__ = (
         "_chunks", "_complete", "_connection", "_drain_until", "_drained_bytes", "_error", "_has_body",
         "_keep_alive", "_last_data_at", "_loop", "_owner", "_paused", "_released", "_sent_at", "_size_bytes",
-        "_started_at", "_timeouts", "_waiter", "got_bytes", "has_head", "header_lines", "status",
+        "_timeouts", "_total_at", "_waiter", "got_bytes", "has_head", "header_lines", "status",
     )  # fmt: skip
 
     def __init__(
-        self, connection: Connection, owner: _Owner, timeouts: TimeoutSettings, started_at: float, sent_at: float
+        self, connection: Connection, owner: _Owner, timeouts: TimeoutSettings, total_at: float, sent_at: float
     ) -> None:
         self._connection = connection
         self._loop = connection.loop
         self._owner = owner
         self._timeouts = timeouts
-        self._started_at = started_at
+        self._total_at = total_at
         self._sent_at = sent_at
         self._last_data_at = sent_at
         self._has_body = False
@@ -218,7 +220,7 @@ class HttpResponse:
     @property
     def headers(self) -> dict[str, str]:
         """Names in lower case; of a header that stands twice, the last."""
-        return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in self.header_lines}
+        return {name.lower().decode("latin-1"): value.strip().decode("latin-1") for name, value in self.header_lines}
 
     @property
     def framed(self) -> bool:
@@ -245,15 +247,15 @@ class HttpResponse:
                 raise self._error
             if self._complete:
                 return b""
+            if self._paused:  # only now: what was read last has gone out
+                self._paused = False
+                self._last_data_at = self._loop.time()  # the silence was ours
+                self._connection.resume()
             await self._wait()
         chunks = self._chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self._size_bytes = 0
-        if self._paused:
-            self._paused = False
-            self._last_data_at = self._loop.time()  # the silence was ours
-            self._connection.resume()
         return data
 
     async def read_all(self, max_bytes: int) -> bytes:
@@ -276,6 +278,7 @@ class HttpResponse:
             return
         self._drain_until = self._loop.time() + DRAIN_AFTER_END_S
         self._chunks.clear()
+        self._size_bytes = 0
         if self._paused:
             self._paused = False
             self._connection.resume()
@@ -287,10 +290,17 @@ class HttpResponse:
         self._last_data_at = now
         self.got_bytes = True
 
-    def message_begins(self) -> None:
-        """Another message after a complete one was not asked for: never reuse this connection."""
-        if self._complete:
-            self._keep_alive = False
+    @property
+    def is_complete(self) -> bool:
+        """Whether the body has ended as its framing said."""
+        return self._complete
+
+    def taken_in(self) -> None:
+        """All that came in one read is here: let the reader look, and read no more where it lags behind."""
+        if self._size_bytes > PAUSE_AT_BYTES and not self._complete and not self._paused:
+            self._paused = True
+            self._connection.pause()
+        self.wake()
 
     def head_complete(self, status: int) -> None:
         """The head is there; that of an informational answer is dropped (RFC 9110, 15.2)."""
@@ -310,9 +320,6 @@ class HttpResponse:
         self._has_body = True
         self._chunks.append(body)
         self._size_bytes += len(body)
-        if self._size_bytes > PAUSE_AT_BYTES and not self._paused:
-            self._paused = True
-            self._connection.pause()
 
     def complete(self, keep_alive: bool) -> None:
         """The body ended as its framing said."""
@@ -352,7 +359,7 @@ class HttpResponse:
             return UpstreamTimeout("between_chunks", DRAIN_AFTER_END_S) if now > self._drain_until else None
         if self._complete or self._error is not None:
             return None
-        if now - self._started_at > timeouts.total_s:
+        if now > self._total_at:
             return UpstreamTimeout("total", timeouts.total_s)
         if not self._has_body:
             late = now - self._sent_at > timeouts.first_byte_s
@@ -383,7 +390,7 @@ class HttpResponse:
         connection.idle_expiry_s = _idle_expiry_s(self.header_lines)
         reusable = self._complete and self._keep_alive and self._error is None and connection.is_open
         connection.reused = True
-        self._owner.release(connection, reusable and not self._paused)
+        self._owner.release(connection, reusable)
 
 
 def _idle_expiry_s(header_lines: list[tuple[bytes, bytes]]) -> float:

@@ -106,15 +106,19 @@ _NAMES = ("http", "https", "all", "no")
 
 
 def _read(name: str, url: str) -> Proxy:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError([f"{name.upper()}_PROXY: expected an http:// or https:// URL of a proxy"])
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets or a port that are none; its own text may hold the password
+        usable = False
+    if not usable:
+        raise ConfigError([f"{name.upper()}_PROXY: expected an http:// or https:// URL of a proxy"]) from None
     scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
     line = b""
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
         line = b"proxy-authorization: Basic %b\r\n" % base64.b64encode(pair)
-    return Proxy(HttpOrigin(scheme, parts.hostname, parts.port or (443 if scheme == "https" else 80)), line)
+    return Proxy(HttpOrigin(scheme, parts.hostname or "", parts.port or (443 if scheme == "https" else 80)), line)
 
 
 def _is_loopback(host: str) -> bool:

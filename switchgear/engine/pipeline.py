@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from time import perf_counter
 
 from switchgear.core.errors import SwitchgearError, Unavailable, UpstreamRejected
 from switchgear.core.protocols import Call, Format, Phase, Policy, Strategy
@@ -76,13 +75,13 @@ class Pipeline:
 
     async def _try_targets(self, call: Call, client_format: Format, targets: Sequence[Target]) -> bytes | Stream:
         failure: SwitchgearError = Unavailable("No provider can serve this model.")
+        total_at = call.received_at + self._total_s
         for target in targets:
             upstream = self._upstreams[target.provider]
             call.target, call.provider = target, target.provider
             call.attempts += 1
-            left_s = self._total_s - (perf_counter() - call.received_at)
             try:
-                return await attempt(call, client_format, upstream, target, self._transport, left_s)
+                return await attempt(call, client_format, upstream, target, self._transport, total_at)
             except SwitchgearError as error:
                 failure = error
                 call.failures.append(error)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from math import inf
 
 from switchgear.core.errors import Overloaded, QueueTimeout
 
@@ -16,8 +17,9 @@ class Slots:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.taken = 0
 
-    async def take(self) -> None:
-        """Wait for a slot. Raises Overloaded where the line is full, QueueTimeout where it does not move."""
+    async def take(self, within_s: float = inf) -> None:
+        """Wait for a slot, no longer than ``within_s``. Raises Overloaded where the line is full, QueueTimeout where it
+        does not move."""
         if not self._limit or self.taken < self._limit:
             self.taken += 1
             return
@@ -26,7 +28,7 @@ class Slots:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            async with asyncio.timeout(self._queue_timeout_s):
+            async with asyncio.timeout(min(self._queue_timeout_s, within_s)):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
@@ -34,7 +36,7 @@ class Slots:
             elif turn in self._waiting:  # it is not where a slot came back in the same moment
                 self._waiting.remove(turn)
             if isinstance(error, TimeoutError):
-                raise QueueTimeout(f"No slot came free within {self._queue_timeout_s:g} s.") from None
+                raise QueueTimeout(f"No slot came free within {min(self._queue_timeout_s, within_s):.3g} s.") from None
             raise
 
     def give_back(self) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from time import perf_counter
 
 from switchgear.core.errors import SwitchgearError, UpstreamError, UpstreamTruncated
-from switchgear.core.protocols import Call, Decoder, Format, Relay, StreamWriter
+from switchgear.core.protocols import Call, Decoder, Format, Provider, Relay, StreamWriter
 from switchgear.core.types import Event, Usage, UsageReport
+from switchgear.engine.blame import blame
 from switchgear.engine.connection import HttpResponse
 
 
@@ -80,13 +81,19 @@ class Translated:
 class Stream:
     """What the edge pulls from. ``close`` must be called once, however it ended."""
 
-    __slots__ = ("_call", "_ended", "_failure", "_first", "_format", "_give_back", "_response", "_through")
+    __slots__ = ("_call", "_ended", "_failure", "_first", "_format", "_give_back", "_provider", "_response", "_through")
 
     def __init__(
-        self, call: Call, client_format: Format, response: HttpResponse, through: Relayed | Translated
+        self,
+        call: Call,
+        client_format: Format,
+        provider: Provider,
+        response: HttpResponse,
+        through: Relayed | Translated,
     ) -> None:
         self._call = call
         self._format = client_format
+        self._provider = provider
         self._response = response
         self._through = through
         self._first = b""
@@ -110,11 +117,12 @@ class Stream:
             return first
         if self._ended:
             return b""
-        if self._failure is not None:
-            return self.fail(self._failure)
         try:
+            if self._failure is not None:
+                raise self._failure
             return await self._pull()
         except SwitchgearError as error:
+            blame(error, self._provider)
             return self.fail(error)
 
     def fail(self, error: SwitchgearError) -> bytes:

@@ -9,6 +9,7 @@ a timer per request would cost more than the rest of the bookkeeping.
 import asyncio
 import ssl
 from collections import deque
+from math import inf
 
 from switchgear.core.errors import UpstreamTimeout, UpstreamUnavailable
 from switchgear.core.settings import TimeoutSettings
@@ -143,21 +144,25 @@ class Transport:
         if tls_ca_file:
             self._tls[origin] = ssl.create_default_context(cafile=tls_ca_file)
 
-    async def send(self, request: HttpRequest, timeouts: TimeoutSettings, extra_header: bytes = b"") -> HttpResponse:
+    async def send(
+        self, request: HttpRequest, timeouts: TimeoutSettings, extra_header: bytes = b"", left_s: float = inf
+    ) -> HttpResponse:
         """Send it and wait for the head of the answer.
 
-        ``extra_header`` is one header line with its CRLF. Raises UpstreamUnavailable or UpstreamTimeout.
+        ``extra_header`` is one header line with its CRLF; ``left_s`` is what is left of ``timeouts.total_s``, where
+        some of it has been spent. Raises UpstreamUnavailable or UpstreamTimeout.
         """
         pool = self._pools.get(request.endpoint.origin) or self._new_pool(request.endpoint.origin)
         loop = asyncio.get_running_loop()
         started_at = loop.time()
-        connection = pool.take(started_at) or await self._connect(pool, timeouts, started_at)
-        response = await self._try(connection, request, timeouts, started_at, extra_header)
+        total_at = started_at + min(timeouts.total_s, left_s)
+        connection = pool.take(started_at) or await self._connect(pool, timeouts, started_at, total_at)
+        response = await self._try(connection, request, timeouts, total_at, extra_header)
         if response is not None:
             return response
         pool.drop_idle()  # closed while idle: its neighbours are as old, and the one retry wants a fresh socket
-        connection = await self._connect(pool, timeouts, started_at, fresh=True)
-        response = await self._try(connection, request, timeouts, started_at, extra_header)
+        connection = await self._connect(pool, timeouts, started_at, total_at, fresh=True)
+        response = await self._try(connection, request, timeouts, total_at, extra_header)
         assert response is not None  # which only a used connection leads to
         return response
 
@@ -174,7 +179,7 @@ class Transport:
         connection: Connection,
         request: HttpRequest,
         timeouts: TimeoutSettings,
-        started_at: float,
+        total_at: float,
         extra_header: bytes,
     ) -> HttpResponse | None:
         """One exchange; None when a used connection turned out to be closed before any byte of a reply."""
@@ -182,7 +187,7 @@ class Transport:
         if self._sweeping is None:
             self._schedule_sweep()
         was_used = connection.reused
-        response = connection.exchange(self, request, timeouts, started_at, extra_header)
+        response = connection.exchange(self, request, timeouts, total_at, extra_header)
         try:
             await response.wait_for_head()
         except BaseException as error:
@@ -202,16 +207,17 @@ class Transport:
             connection.abort()
 
     async def _connect(
-        self, pool: Pool, timeouts: TimeoutSettings, started_at: float, *, fresh: bool = False
+        self, pool: Pool, timeouts: TimeoutSettings, started_at: float, total_at: float, *, fresh: bool = False
     ) -> Connection:
         """A new connection, or (unless it must be ``fresh``) one that came free while the pool was full."""
         if self._closed:
             raise UpstreamUnavailable(_CLOSING)
+        connect_at = started_at + timeouts.connect_s
         try:
-            async with asyncio.timeout_at(started_at + min(timeouts.connect_s, timeouts.total_s)):
+            async with asyncio.timeout_at(min(connect_at, total_at)):
                 return await pool.place(fresh=fresh) or await self._open(pool)
         except TimeoutError:
-            if timeouts.total_s < timeouts.connect_s:
+            if total_at < connect_at:
                 raise UpstreamTimeout("total", timeouts.total_s) from None
             raise UpstreamTimeout("connect", timeouts.connect_s) from None
         except (OSError, ssl.SSLError) as error:

@@ -179,7 +179,7 @@ class StreamReader:
             raise _not_a_chunk(event.event, event.data) from None
         if event.event == "error" or bytes(chunk.error) != b"null":
             raise read_error(502, {}, event.data)
-        if not self._started:
+        if not self._started and (chunk.id or chunk.choices):  # Azure's first chunk has neither
             self._started = True
             yield Started(id=chunk.id, model=chunk.model, created_s=int(chunk.created))
         for choice in chunk.choices or ():

@@ -42,7 +42,7 @@ class FrameSplitter:
         longer than MAX_LINE_BYTES."""
         if self._at_start:
             data = self._drop_bom(data)
-        if not self._held and data.endswith(b"\n\n") and b"\r" not in data:
+        if not self._held and data.endswith(b"\n\n") and b"\r" not in data and len(data) <= MAX_LINE_BYTES:
             return data  # what nearly every read brings: whole frames
         buffer = self._held + data if self._held else data
         if not buffer:
@@ -55,6 +55,11 @@ class FrameSplitter:
             raise _too_long()
         self._scanned = max(0, len(self._held) - 3)
         return whole
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether all that has come was whole frames."""
+        return not self._held
 
     def close(self) -> None:
         """The input has ended. Raises UpstreamTruncated if it ended inside a frame."""
@@ -218,7 +223,7 @@ class SseRelay:
             if not shown:
                 hidden.append(number)
         else:
-            if not plain and run.endswith(b"\r"):
+            if not plain and run.endswith(b"\r") and self._frames.holds_nothing:
                 self._after_cr = len(frames) - 2 not in hidden
             if not hidden:
                 return run

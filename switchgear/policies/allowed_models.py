@@ -27,4 +27,6 @@ class AllowedModels:
 
 def may_use(key: KeySettings, model: str) -> bool:
     """Whether the key lists the model, by name or by a prefix that ends in ``*``."""
-    return any(model == name or (name.endswith("*") and model.startswith(name[:-1])) for name in key.models)
+    if "*" in key.models or model in key.models:
+        return True
+    return any(name.endswith("*") and model.startswith(name[:-1]) for name in key.models)

@@ -18,10 +18,11 @@ WINDOW_S = 60
 class Window:
     """Counts of the last minute: a second and its count, oldest first, so at most WINDOW_S + 1 of them."""
 
-    __slots__ = ("_seconds", "_total", "limit")
+    __slots__ = ("_seconds", "_total", "limit", "limit_header")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.limit_header = (b"x-ratelimit-limit-requests", b"%d" % limit)
         self._seconds: deque[list[int]] = deque()
         self._total = 0
 
@@ -85,7 +86,7 @@ class RequestLimit:
 def _headers(window: Window, now_s: float) -> list[tuple[bytes, bytes]]:
     """OpenAI's names for the state of a limit."""
     return [
-        (b"x-ratelimit-limit-requests", b"%d" % window.limit),
+        window.limit_header,
         (b"x-ratelimit-remaining-requests", b"%d" % window.remaining),
         (b"x-ratelimit-reset-requests", b"%ds" % -int(-window.frees_in_s(now_s) // 1)),
     ]

@@ -13,13 +13,18 @@ from typing import Any
 
 import trustme
 
-from switchgear.core.protocols import Call
-from switchgear.core.settings import TimeoutSettings
+from switchgear.app import build_provider
+from switchgear.core.protocols import Call, Provider
+from switchgear.core.settings import ProviderSettings, Secret, TimeoutSettings
 from switchgear.core.types import Endpoint, HttpOrigin, HttpRequest
+from switchgear.engine.attempt import Upstream
+from switchgear.engine.slots import Slots
 from switchgear.engine.streaming import Stream
 from switchgear.engine.transport import Pool, Transport
 
 CHAT_PATH = "/v1/chat/completions"
+KEY = "canary-5e1fb0a7d2c94e33"
+"""Every provider's key; it must turn up nowhere but in the headers of requests to it."""
 MAX_BYTES = 64 << 20
 PROMISED_CLOSE_S = 0.25
 """A call that is given up lets go of its provider's socket within this time."""
@@ -256,3 +261,26 @@ def server_tls(authority: trustme.CA, *names: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*names).configure_cert(context)
     return context
+
+
+# --- upstreams ---------------------------------------------------------------------------------------------------
+
+
+def provider_of(kind: str, url: str, name: str = "", **settings: Any) -> Provider:
+    """A provider of this kind at ``url``."""
+    path = "/v1" if kind == "openai_compatible" else ""
+    usual = {"kind": kind, "base_url": url + path, "api_key": Secret(KEY)}
+    return build_provider(name or kind, ProviderSettings(**usual | settings))
+
+
+def upstream_of(
+    kind: str,
+    url: str,
+    name: str = "",
+    *,
+    timeouts: TimeoutSettings = PATIENT,
+    slots: Slots | None = None,
+    **settings: Any,
+) -> Upstream:
+    """That provider with what a worker keeps for it."""
+    return Upstream(provider_of(kind, url, name, **settings), timeouts, slots or Slots(0, 0, 0.0))
