@@ -44,13 +44,14 @@ class ModelPages:
 
     def all(self) -> Iterable[ModelInfo]:
         """Every model on offer, as known now."""
-        found = self._discovery.models()
-        for name in self._router.names:
+        found, names = self._discovery.models(), self._router.names
+        for name in names:
             target = self._router.resolve(name).targets[0]
             yield _offered_as(name, target, found.get(target.provider, []))
         for provider, models in found.items():
             for model in models:
-                yield _renamed(model, f"{provider}/{model.id}", model.owned_by or provider)
+                if (full_name := f"{provider}/{model.id}") not in names:
+                    yield _renamed(model, full_name, model.owned_by or provider)
 
 
 def _offered_as(name: str, target: Target, models: Iterable[ModelInfo]) -> ModelInfo:

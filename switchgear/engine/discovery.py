@@ -73,10 +73,10 @@ class Discovery:
         provider = self._upstreams[name].provider
         if provider.settings.models or not provider.settings.discover:
             return
-        request = provider.list_models()
-        if request is None:
-            return
         try:
+            request = provider.list_models()
+            if request is None:
+                return
             status, body = await self._transport.fetch(request, _TIMEOUTS, MAX_LIST_BYTES)
             if status == 200:
                 self._found[name] = provider.read_models(body)
@@ -84,3 +84,5 @@ class Discovery:
                 _log.info("provider %s answered %d when asked for its models", name, status)
         except SwitchgearError as error:
             _log.info("provider %s did not say which models it has: %s", name, error.message)
+        except Exception:  # a provider of the user's own; the others must not suffer from a bug in it
+            _log.exception("provider %s failed when asked for its models", name)

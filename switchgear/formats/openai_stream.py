@@ -135,6 +135,33 @@ class _ChatWatch:
             return bool(chunk.choices) or not self._hide_usage
         return True
 
+    def see_lines(self, lines: bytes, count: int) -> list[int] | None:
+        progress, hidden = self._progress, list[int]()
+        if progress.done:
+            return None
+        ends = lines.endswith(DONE)
+        if ends:
+            lines, count = lines[: -len(DONE) - 1], count - 1
+        try:
+            chunks = _SEEN.decode_lines(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        if len(chunks) != count:
+            return None
+        for number, chunk in enumerate(chunks):
+            if chunk.error is not _NULL:
+                return None
+            for choice in chunk.choices or ():
+                progress.begun.add(choice.index)
+                if choice.finish_reason:
+                    progress.finished.add(choice.index)
+            if chunk.usage is not None:
+                self.usage = read_usage(chunk.usage) or self.usage
+                if self._hide_usage and not chunk.choices:
+                    hidden.append(number)
+        progress.done = ends
+        return hidden
+
     def end(self) -> bytes:
         if self._progress.done:
             return b""

@@ -163,6 +163,13 @@ class Watch(Protocol):
         """Look at one event's type and data; False keeps it from the client. Raises UpstreamError where it failed."""
         ...
 
+    def see_lines(self, lines: bytes, count: int) -> list[int] | None:
+        """Look at the data of ``count`` events at once, a line each: the numbers of those to keep from the client.
+
+        None where one of them is not as expected: ``see`` is then asked about each, and finds which.
+        """
+        ...
+
     def end(self) -> bytes:
         """The input has ended: what is still owed to the client. Raises UpstreamTruncated if the reply had not."""
         ...
@@ -205,6 +212,15 @@ class SseRelay:
             return b""
         if not run:
             return b""
+        count = run.count(b"\n\ndata: ") + 1
+        if run.startswith(b"data: ") and run.count(b"\n") == 2 * count and b"\r" not in run:
+            # One line of data a frame, as nearly always: looked at in one go, which costs half of one by one.
+            at_once = self._watch.see_lines(run[6:-2].replace(b"\n\ndata: ", b"\n"), count)
+            if at_once is not None:
+                return _without(run, at_once) if at_once else run
+        return self._feed_one_by_one(run)
+
+    def _feed_one_by_one(self, run: bytes) -> bytes:
         # Where lines end in LF alone, as nearly always, the split costs a tenth of the general one.
         plain = b"\r" not in run
         frames, joint = (run.split(b"\n\n"), b"\n\n") if plain else (_frames_of(run), b"")
@@ -247,6 +263,14 @@ def _frames_of(run: bytes) -> list[bytes]:
     """The frames of a run one by one, each with the blank line that ends it."""
     pieces = _BLANK_LINE.split(run)
     return [b"".join(pieces[i : i + 2]) for i in range(0, len(pieces), 2)]
+
+
+def _without(run: bytes, hidden: list[int]) -> bytes:
+    """A run of frames that end in two LFs, less those with these numbers."""
+    frames = run.split(b"\n\n")
+    for number in reversed(hidden):
+        del frames[number]
+    return b"\n\n".join(frames)
 
 
 def data_frame(payload: bytes) -> bytes:

@@ -28,9 +28,7 @@ from switchgear.core.errors import (
 )
 
 CLASSES = {
-    name: kind
-    for name, kind in vars(errors).items()
-    if inspect.isclass(kind) and issubclass(kind, SwitchgearError)
+    name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, SwitchgearError)
 }
 DRAWN = [
     (len(match[1]), match[2], int(match[3]) if match[3] else None)

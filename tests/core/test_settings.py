@@ -25,9 +25,7 @@ CANARY = "canary-5f1e"
 @pytest.mark.parametrize("shown", [repr, str, "{}".format, "{!r}".format])
 def test_a_secret_never_shows(shown: Any) -> None:
     secret = Secret(CANARY)
-    tree = Settings(
-        providers={"p": ProviderSettings(api_key=secret)}, keys=(KeySettings(key=secret, name="n"),)
-    )
+    tree = Settings(providers={"p": ProviderSettings(api_key=secret)}, keys=(KeySettings(key=secret, name="n"),))
     for value in (secret, [secret], {"k": secret}, tree, tree.providers, ValueError(secret)):
         assert CANARY not in shown(value)
         assert "Secret(***)" in shown(value) or isinstance(value, Secret)
@@ -66,7 +64,9 @@ def test_no_table_takes_a_name_it_does_not_know(table: type[Table]) -> None:
         table(no_such_setting=1)
 
 
-@pytest.mark.parametrize("value", [Settings(), ServerSettings(), TimeoutSettings(), ProviderSettings(), LimitSettings()])
+@pytest.mark.parametrize(
+    "value", [Settings(), ServerSettings(), TimeoutSettings(), ProviderSettings(), LimitSettings()]
+)
 def test_no_table_can_be_changed(value: Table) -> None:
     for field in type(value).__struct_fields__:
         with pytest.raises(AttributeError):

@@ -130,7 +130,9 @@ def test_a_header_of_the_operators_own_replaces_ours() -> None:
     assert head == b"GET / HTTP/1.1\r\nhost: b\r\naccept-encoding: gzip\r\n"
 
 
-@pytest.mark.parametrize("url", ["", "example.org", "ftp://example.org", "file:///etc/passwd", "http://", "https:///v1"])
+@pytest.mark.parametrize(
+    "url", ["", "example.org", "ftp://example.org", "file:///etc/passwd", "http://", "https:///v1"]
+)
 def test_only_http_addresses_are_endpoints(url: str) -> None:
     with pytest.raises(ValueError, match="is not an http"):
         Endpoint.to("GET", url, {})

@@ -269,7 +269,7 @@ def server_tls(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 def provider_of(kind: str, url: str, name: str = "", **settings: Any) -> Provider:
     """A provider of this kind at ``url``."""
     path = "/v1" if kind == "openai_compatible" else ""
-    usual = {"kind": kind, "base_url": url + path, "api_key": Secret(KEY)}
+    usual: dict[str, Any] = {"kind": kind, "base_url": url + path, "api_key": Secret(KEY)}
     return build_provider(name or kind, ProviderSettings(**usual | settings))
 
 

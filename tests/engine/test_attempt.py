@@ -114,9 +114,7 @@ async def test_a_stream_is_in_the_clients_format(transport: Transport, fake: Fak
     assert sent.endswith(b"data: [DONE]\n\n")
 
 
-async def test_the_request_carries_the_calls_id_and_the_providers_key(
-    transport: Transport, fake: FakeProvider
-) -> None:
+async def test_the_request_carries_the_calls_id_and_the_providers_key(transport: Transport, fake: FakeProvider) -> None:
     await try_once(transport, upstream_of("openai_compatible", fake.url), chat_body("asked", temperature=1))
     request = fake.last_request()
     assert request.header("x-request-id") == "req_test"
@@ -186,7 +184,7 @@ async def test_an_error_object_under_200_is_an_error(transport: Transport, fake:
     assert error.status >= 400
 
 
-@pytest.mark.parametrize("frame", [b"data: {\"error\": {\"message\": \"No.\"}}\n\n", b"event: error\ndata: \"No.\"\n\n"])
+@pytest.mark.parametrize("frame", [b'data: {"error": {"message": "No."}}\n\n', b'event: error\ndata: "No."\n\n'])
 async def test_a_stream_that_begins_with_an_error_has_not_begun(
     transport: Transport, fake: FakeProvider, frame: bytes
 ) -> None:

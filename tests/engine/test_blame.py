@@ -1,5 +1,7 @@
 """Errors name their provider, and hold nothing that only the provider may know."""
 
+from typing import Any
+
 import pytest
 
 from switchgear.core.errors import UpstreamRejected, UpstreamUnavailable
@@ -11,9 +13,9 @@ CANARY = "canary-5e1fb0a7d2c94e33"
 HEADER_CANARY = "other-canary-77ac0ffee"
 
 
-def a_provider(**settings: object) -> CompatProvider:
-    usual = {"kind": "openai_compatible", "base_url": "http://up.test/v1", "api_key": Secret(CANARY)}
-    return CompatProvider("up", ProviderSettings(**usual | settings))  # type: ignore[arg-type]  # a test's shorthand
+def a_provider(**settings: Any) -> CompatProvider:
+    usual: dict[str, Any] = {"kind": "openai_compatible", "base_url": "http://up.test/v1", "api_key": Secret(CANARY)}
+    return CompatProvider("up", ProviderSettings(**usual | settings))
 
 
 def test_the_provider_is_named_once() -> None:

@@ -535,7 +535,7 @@ async def test_calls_that_end_in_every_way_leave_nothing(
         total_s=20,
         known_models=tuple,
     )
-    ends = []
+    ends: list[object] = []
 
     async def one(number: int) -> None:
         task = asyncio.ensure_future(carried_out(pipeline, chat_body(f"model-{number % 6}", stream=number % 2 == 0)))

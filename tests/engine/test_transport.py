@@ -43,9 +43,7 @@ from tests.fake import Accepted, ConnectionClosed, ConnectionOpened, FakeProvide
 from tests.fault import FaultProxy
 
 
-async def fetch(
-    transport: Transport, request: HttpRequest, timeouts: TimeoutSettings = PATIENT
-) -> tuple[int, bytes]:
+async def fetch(transport: Transport, request: HttpRequest, timeouts: TimeoutSettings = PATIENT) -> tuple[int, bytes]:
     return await transport.fetch(request, timeouts, MAX_BYTES)
 
 
@@ -420,7 +418,7 @@ async def test_a_refused_connection_is_said(transport: Transport, closed_port: i
 
 
 async def test_a_name_that_does_not_exist_is_said(transport: Transport) -> None:
-    with pytest.raises(UpstreamUnavailable, match="Cannot connect to the provider: .*[Nn]ame"):
+    with pytest.raises(UpstreamUnavailable, match=r"Cannot connect to the provider: .*[Nn]ame"):
         await fetch(transport, post("http://provider.invalid:1"))
     assert not leaks(transport)
 
@@ -784,5 +782,3 @@ async def test_ipv6_addresses_are_spoken_to(transport: Transport) -> None:
     assert await fetch(transport, get(f"http://[::1]:{port}")) == (200, b"{}")
     assert b"\r\nhost: [::1]:%d\r\n" % port in seen[0]
     server.close()
-
-

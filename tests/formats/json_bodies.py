@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 WHITE_SPACE = st.text(" \t\r\n", max_size=3)
 NAMES = st.one_of(
-    st.text(st.characters(exclude_categories=("Cs",)), max_size=8),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     st.sampled_from(["model", "messages", "stream_options", "stream", "x", '"model"', "\\", "}", ",", "mod\u00e9l"]),
 )
 
@@ -104,7 +104,7 @@ def fields(draw: st.DrawFn, name: str, value: str | None = None) -> Field:
 
 
 @st.composite
-def bodies(draw: st.DrawFn, **must_have: str) -> Body:
+def bodies(draw: st.DrawFn, /, **must_have: str) -> Body:
     """An object with these fields, and others, each once, in any order."""
     others = draw(st.lists(NAMES.filter(lambda name: name not in must_have), max_size=4, unique=True))
     said = [draw(fields(name, value)) for name, value in must_have.items()] + [draw(fields(name)) for name in others]

@@ -1,8 +1,6 @@
 """A JSON object as the bytes it came in: read once, changed in place."""
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +10,7 @@ from msgspec import Raw, Struct
 
 from switchgear.core.errors import InvalidRequest
 from switchgear.formats.body import MAX_DEPTH, append_field, is_too_deep, read_object, replace_fields
-from tests.formats.json_bodies import VALUES, Body, bodies, fields
+from tests.formats.json_bodies import VALUES, Body, Field, bodies, fields
 
 
 class Head(Struct):
@@ -71,7 +69,7 @@ def test_brackets_without_end_are_refused_without_a_crash(body: bytes) -> None:
         read_object(body, DECODER)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(bodies(model='"m"'))
 def test_any_object_is_read(body: Body) -> None:
     assert read_object(bytes(body), DECODER).model == "m"
@@ -109,7 +107,7 @@ def deep_values(draw: st.DrawFn) -> str:
     return said
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(deep_values())
 def test_depth_is_what_counting_brackets_one_by_one_gives(body: str) -> None:
     json.loads(body)
@@ -134,29 +132,31 @@ def test_brackets_in_strings_do_not_count() -> None:
 # --- changing ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(bodies(model='"m"'), VALUES)
 def test_a_replaced_field_is_all_that_changes(body: Body, value: str) -> None:
     assert replace_fields(bytes(body), {"model": value.encode()}) == bytes(body.changed("model", value))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(bodies())
 def test_fields_are_replaced_or_added_and_the_rest_keeps_its_bytes(body: Body) -> None:
     changed = replace_fields(bytes(body), {"model": b'"n"', "stream_options": b'{"a":1}'})
     assert changed == bytes(body.changed("model", '"n"').changed("stream_options", '{"a":1}'))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(bodies(), fields("model"), fields("model"), st.data())
-def test_a_changed_field_that_stands_twice_is_refused(body: Body, one: Any, other: Any, data: st.DataObject) -> None:
+def test_a_changed_field_that_stands_twice_is_refused(
+    body: Body, one: Field, other: Field, data: st.DataObject
+) -> None:
     said = data.draw(st.permutations([field for field in body.fields if field.name != "model"] + [one, other]))
     with pytest.raises(InvalidRequest) as refused:
         replace_fields(bytes(Body(body.head, tuple(said), body.tail)), {"model": b'"n"'})
     assert refused.value.code == "duplicate_field"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 40), st.integers(0, 6), st.sampled_from(["x", "xxxx", "mod\\u0065l"]))
 @example(7, 2, "x")
 def test_a_field_that_stands_twice_is_seen_even_where_the_lengths_are_made_to_fit(
@@ -196,7 +196,7 @@ def test_a_change_finds_its_place(body: bytes, changed: bytes) -> None:
     assert replace_fields(body, {"model": b'"n"'}) == changed
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(bodies(), VALUES)
 def test_an_appended_field_comes_last_and_moves_nothing(body: Body, value: str) -> None:
     kept = Body(body.head, tuple(field for field in body.fields if field.name != "x_gateway"), body.tail)
@@ -208,7 +208,6 @@ def test_nothing_is_appended_to_what_is_no_object(body: bytes) -> None:
     assert append_field(body, "x", b"1") == body
 
 
-@pytest.mark.parametrize("change", [replace_fields])
-def test_what_is_written_is_json_again(change: Callable[[bytes, dict[str, bytes]], bytes]) -> None:
-    changed = change(b'{"a":{"model":1}}', {"model": b'"n"', "b": b"[1]"})
+def test_what_is_written_is_json_again() -> None:
+    changed = replace_fields(b'{"a":{"model":1}}', {"model": b'"n"', "b": b"[1]"})
     assert json.loads(changed) == {"a": {"model": 1}, "model": "n", "b": [1]}

@@ -93,7 +93,9 @@ def test_a_stream_that_does_not_ask_for_usage_is_made_to(said: Body) -> None:
 @given(bodies(include_usage="false"), st.sampled_from(["false", "null"]), st.data())
 def test_the_other_stream_options_keep_their_bytes(options: Body, unsaid: str, data: st.DataObject) -> None:
     options = options.changed("include_usage", unsaid)
-    said = data.draw(bodies(model='"fast"', messages="[]", stream="true", stream_options=bytes(options).decode().strip()))
+    said = data.draw(
+        bodies(model='"fast"', messages="[]", stream="true", stream_options=bytes(options).decode().strip())
+    )
     wanted = bytes(options.changed("include_usage", "true")).decode().strip()
     expected = said.changed("model", TARGET_MODEL).changed("stream_options", wanted)
     assert openai_chat.write_request(openai_chat.read_request(bytes(said)), TARGET) == bytes(expected)
@@ -172,7 +174,7 @@ def rewritten(prompt: Prompt, *, stream: bool = False) -> bytes:
 
 
 NAMES = st.text("abcdef_-0123456789", min_size=1, max_size=6)
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 SAID = TEXTS.filter(bool)
 BASE64 = st.sampled_from(["iVBORw0KGgo=", "AA==", "JVBERi0="])
 NUMBERS = st.floats(-2, 2, allow_nan=False)
@@ -249,9 +251,7 @@ PROMPTS = st.builds(
     service_tier=st.none() | NAMES,
     user=st.none() | TEXTS,
     metadata=st.none() | st.dictionaries(NAMES, TEXTS, max_size=2),
-    extra=st.dictionaries(
-        NAMES.map("x_".__add__), VALUES.map(lambda value: Raw(value.strip().encode())), max_size=2
-    ),
+    extra=st.dictionaries(NAMES.map("x_".__add__), VALUES.map(lambda value: Raw(value.strip().encode())), max_size=2),
 )
 
 
@@ -310,7 +310,9 @@ def test_one_stop_sequence_needs_no_list() -> None:
 
 
 def test_fields_without_a_canonical_name_are_kept_as_they_came() -> None:
-    extra = openai_chat.read_request(b'{"model":"m","messages":[{"role":"user"}],"top_a" : 1.50,"user":"u"}').prompt.extra
+    extra = openai_chat.read_request(
+        b'{"model":"m","messages":[{"role":"user"}],"top_a" : 1.50,"user":"u"}'
+    ).prompt.extra
     assert {name: bytes(value) for name, value in extra.items()} == {"top_a": b"1.50"}
 
 
@@ -362,8 +364,7 @@ REPLIES = st.builds(
         ),
         max_size=3,
     ),
-    usage=st.none()
-    | st.builds(Usage, COUNTS, COUNTS, cached_input_tokens=COUNTS, reasoning_tokens=COUNTS),
+    usage=st.none() | st.builds(Usage, COUNTS, COUNTS, cached_input_tokens=COUNTS, reasoning_tokens=COUNTS),
 )
 
 
@@ -428,7 +429,11 @@ def test_an_error_beside_no_choices_is_an_error() -> None:
 @pytest.mark.parametrize("cut", range(0, 180, 9))
 def test_a_reply_cut_short_is_never_a_reply(cut: int) -> None:
     reply = Reply(
-        id="x", model="m", created_s=0, choices=[Choice(0, Message("assistant", [Text("Grüße")]), "stop")], usage=Usage(1, 2)
+        id="x",
+        model="m",
+        created_s=0,
+        choices=[Choice(0, Message("assistant", [Text("Grüße")]), "stop")],
+        usage=Usage(1, 2),
     )
     whole = openai_chat.write_reply(reply, "m")
     assert cut < len(whole)
@@ -482,7 +487,9 @@ def test_a_long_error_is_cut() -> None:
     assert len(openai_chat.read_error(500, {}, b'{"error":"%b"}' % (b"x" * 10_000)).message) == 2000
 
 
-@pytest.mark.parametrize(("code", "status"), [(429, 429), (599, 599), (200, 502), (1000, 502), ("429", 502), (True, 502)])
+@pytest.mark.parametrize(
+    ("code", "status"), [(429, 429), (599, 599), (200, 502), (1000, 502), ("429", 502), (True, 502)]
+)
 def test_an_error_inside_a_reply_names_its_own_status(code: object, status: int) -> None:
     assert openai_chat.read_error(502, {}, json.dumps({"error": {"code": code}}).encode()).status == status
 
@@ -501,7 +508,9 @@ def test_a_status_of_the_providers_own_is_not_overruled() -> None:
         (SwitchgearError("odd"), ("api_error", None, None)),
     ],
 )
-def test_an_error_is_written_in_openais_shape(error: SwitchgearError, written: tuple[str, str | None, str | None]) -> None:
+def test_an_error_is_written_in_openais_shape(
+    error: SwitchgearError, written: tuple[str, str | None, str | None]
+) -> None:
     said = json.loads(openai_chat.write_error(error))
     assert said.keys() == {"error"}
     assert (said["error"]["type"], said["error"]["param"], said["error"]["code"]) == written

@@ -17,6 +17,7 @@ from switchgear.core.fold import fold, unfold
 from switchgear.core.types import (
     Event,
     Finished,
+    FinishReason,
     LogprobsDelta,
     RefusalDelta,
     Reply,
@@ -90,6 +91,37 @@ def test_a_client_that_does_not_want_usage_gets_all_but_the_usage_chunk(name: st
         assert json.loads(payload)["choices"] == []
         assert json.loads(payload)["usage"]["prompt_tokens"]
     assert passing.error is None
+
+
+PAYLOADS = st.sampled_from(
+    ['{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}', '{"choices":[{"index":1}]}', "[DONE]", " [DONE]",
+     "x[DONE]", '{"choices":[]} [DONE]', '{"choices":[]}{"choices":[]}', '{"choices":[]} {"choices":[]}', "",
+     '{"choices":[],', '"usage":null}', '{"choices":[],"usage":{"prompt_tokens":1}}', '{"error":null}', '{"error":"x"}',
+     '{"usage":{"prompt_tokens":2},"choices":[{}]}', " {} ", "7", "null", "[]"]
+)  # fmt: skip
+FRAMES = st.one_of(PAYLOADS.map("data: {}\n\n".format), st.sampled_from([": c\n\n", "\n", "event: error\ndata: x\n\n"]))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(FRAMES, max_size=6), st.booleans())
+def test_frames_seen_together_come_to_what_they_come_to_one_by_one(frames: list[str], include_usage: bool) -> None:
+    together, alone = relay(include_usage), relay(include_usage)
+    out = together.feed("".join(frames).encode())
+    pieces = []
+    for frame in frames:
+        if alone.error is None:
+            pieces.append(alone.feed(frame.encode()))
+    assert (out, together.done, together.usage) == (b"".join(pieces), alone.done, alone.usage)
+    assert str(together.error) == str(alone.error)
+
+
+@pytest.mark.parametrize("payload", ["x[DONE]", " [DONE]", "[DONE] ", "[DONE][DONE]", '"[DONE]"', "[done]"])
+@pytest.mark.parametrize("before", [b"", b": comment\n\n", b'data: {"choices":[]}\n\n'])
+def test_only_the_end_mark_itself_is_the_end(payload: str, before: bytes) -> None:
+    passing = relay(True)
+    assert passing.feed(before + f"data: {payload}\n\n".encode()) == before
+    assert isinstance(passing.error, UpstreamInvalid)
+    assert not passing.done
 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE))
@@ -262,7 +294,7 @@ def test_a_folded_stream_is_the_whole_reply(name: str) -> None:
 
 # --- writing -----------------------------------------------------------------------------------------------------
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
 LOGPROBS = TEXTS.map(
     lambda token: Raw(
         msgspec.json.encode(
@@ -270,7 +302,7 @@ LOGPROBS = TEXTS.map(
         )
     )
 )
-REASONS = st.sampled_from(["stop", "length", "tool_calls", "content_filter"])
+REASONS: st.SearchStrategy[FinishReason] = st.sampled_from(["stop", "length", "tool_calls", "content_filter"])
 
 
 @st.composite
@@ -278,7 +310,9 @@ def choice_events(draw: st.DrawFn, index: int) -> list[Event]:
     """All that one choice says: text, thinking, refusal, and tool calls whose pieces interleave."""
     events: list[Event] = []
     begun = set[int]()
-    for kind in draw(st.lists(st.sampled_from(["text", "thinking", "refusal", "call", "call", "logprobs"]), max_size=8)):
+    for kind in draw(
+        st.lists(st.sampled_from(["text", "thinking", "refusal", "call", "call", "logprobs"]), max_size=8)
+    ):
         text = draw(TEXTS)
         match kind:
             case "text":
@@ -348,13 +382,13 @@ def test_what_is_written_passes_a_relay_unchanged(events: list[Event]) -> None:
     passing, out = relayed(stream, include_usage=True)
     assert out == stream
     assert passing.usage == fold(events).usage
-    assert relayed(stream)[1] == written(events, include_usage=False).replace(
-        b"}]}\n\n", b'}],"usage":null}\n\n'
-    )
+    assert relayed(stream)[1] == written(events, include_usage=False).replace(b"}]}\n\n", b'}],"usage":null}\n\n')
 
 
 def test_each_choice_begins_with_its_role() -> None:
-    stream = written([TextDelta(index=1, text="b"), TextDelta(text="a"), TextDelta(text="A"), TextDelta(index=1, text="B")])
+    stream = written(
+        [TextDelta(index=1, text="b"), TextDelta(text="a"), TextDelta(text="A"), TextDelta(index=1, text="B")]
+    )
     deltas = [json.loads(payload)["choices"] for payload in payloads(stream) if payload != "[DONE]"]
     assert [(choice["index"], choice["delta"]) for (choice,) in deltas] == [
         (1, {"role": "assistant", "content": "b"}),

@@ -1,6 +1,7 @@
 """Server-sent events: frames out of bytes cut anywhere, and frames passed on verbatim."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -31,7 +32,7 @@ STREAMS = st.lists(
 
 def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
     at = [0, *sorted(min(place, len(stream)) for place in places), len(stream)]
-    return [stream[a:b] for a, b in zip(at, at[1:], strict=False)]
+    return [stream[a:b] for a, b in pairwise(at)]
 
 
 def read(chunks: Iterable[bytes]) -> list[SseEvent]:
@@ -164,6 +165,20 @@ class Watching:
             raise UpstreamInvalid("failed")
         self.done = self.done or data == b"end"
         return not data.startswith(b"hide")
+
+    def see_lines(self, lines: bytes, count: int) -> list[int] | None:
+        data = lines.split(b"\n")
+        if len(data) != count or any(line.startswith(b"fail") for line in data):
+            return None
+        return [number for number, line in enumerate(data) if not self.see("", line)]
+
+    def see_lines(self, lines: bytes, count: int) -> list[int] | None:
+        said = lines.split(b"\n")
+        assert len(said) == count
+        if any(data.startswith(b"fail") or data == b"end" for data in said):
+            return None
+        self.seen += [("", data) for data in said]
+        return [number for number, data in enumerate(said) if data.startswith(b"hide")]
 
     def end(self) -> bytes:
         return b"" if self.done else b"data: owed\n\n"

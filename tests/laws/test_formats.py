@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,7 +29,6 @@ class Outcome(NamedTuple):
     error: tuple[str, int, str | None, str] | None
 
 
-
 def _said(error: UpstreamError) -> tuple[str, int, str | None, str]:
     return type(error).__name__, error.status, error.code, error.message
 
@@ -52,7 +52,7 @@ def decoded(decoder: Decoder, chunks: Iterable[bytes]) -> Outcome:
     try:
         for chunk in chunks:
             for event in decoder.feed(chunk):
-                events.append(event)  # noqa: PERF402  # what came before an error counts
+                events.append(event)  # what came before an error counts
         events.extend(decoder.close())
     except UpstreamError as error:
         return Outcome(events, _said(error))
@@ -156,7 +156,7 @@ def single_bytes(stream: bytes) -> list[bytes]:
 
 def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
     at = [0, *sorted(places), len(stream)]
-    return [stream[a:b] for a, b in zip(at, at[1:], strict=False)]
+    return [stream[a:b] for a, b in pairwise(at)]
 
 
 def thirds(stream: bytes) -> list[bytes]:
@@ -344,9 +344,9 @@ def test_a_comment_in_any_place_means_nothing(subject: str) -> None:
     law, comment = SUBJECTS[subject], b": keep-alive\n\n"
     for name, stream in law.complete.items():
         whole = law.read(name, [stream])
-        stream = stream.removeprefix(b"\xef\xbb\xbf")
-        for place in frame_ends(stream):
-            commented = stream[:place] + comment + stream[place:]
+        unmarked = stream.removeprefix(b"\xef\xbb\xbf")
+        for place in frame_ends(unmarked):
+            commented = unmarked[:place] + comment + unmarked[place:]
             outcome = law.read(name, [commented])
             assert outcome == law.read(name, single_bytes(commented))
             if isinstance(outcome.passed, bytes):

@@ -5,7 +5,9 @@ from switchgear.core.settings import KeySettings, LimitSettings, Secret
 from switchgear.core.types import Chat, Message, Prompt, Target, Text
 
 
-def a_key(name: str = "user1", *, models: tuple[str, ...] = ("*",), requests_per_minute: int | None = None) -> KeySettings:
+def a_key(
+    name: str = "user1", *, models: tuple[str, ...] = ("*",), requests_per_minute: int | None = None
+) -> KeySettings:
     limits = LimitSettings(requests_per_minute=requests_per_minute)
     return KeySettings(key=Secret(f"sk-{name}"), name=name, models=models, limits=limits)
 

@@ -125,7 +125,8 @@ def test_an_error_after_the_first_byte_is_an_upstream_error_counted_once(watched
 
 
 @pytest.mark.parametrize(
-    ("error", "hits"), [(RateLimited("wait", retry_after_s=1), 1.0), (InvalidRequest("bad"), None), (Overloaded("x"), None)]
+    ("error", "hits"),
+    [(RateLimited("wait", retry_after_s=1), 1.0), (InvalidRequest("bad"), None), (Overloaded("x"), None)],
 )
 def test_only_our_own_limits_are_limit_hits(watched: Watched, error: SwitchgearError, hits: float | None) -> None:
     call = a_call()
@@ -135,9 +136,7 @@ def test_only_our_own_limits_are_limit_hits(watched: Watched, error: SwitchgearE
     assert watched.series("upstream_errors_total") == []
 
 
-def test_label_values_are_bounded_and_nothing_goes_uncounted(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_label_values_are_bounded_and_nothing_goes_uncounted(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "MAX_LABEL_SETS", 3)
     for number in range(10):
         call = an_answered_call(f"model-{number}")
