@@ -37,6 +37,9 @@ Headers = list[tuple[bytes, bytes]]
 SWEEP_INTERVAL_S = 0.05
 """A call older than this is watched: a task of its own, 8 µs, waits for its client to leave."""
 
+MAX_PIECE_BYTES = 16_384
+"""A stream goes to the server in pieces no longer than this: it holds several of them for a client that does not read."""
+
 _log = logging.getLogger("switchgear")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 _JSON_TYPE = (b"content-type", b"application/json")
@@ -211,7 +214,11 @@ class Exchange:
         """Pass pieces on; where the process must go, say so in the stream."""
         try:
             while data := await stream.next():
-                await self._send_piece(data)
+                if len(data) <= MAX_PIECE_BYTES:
+                    await self._send_piece(data)
+                    continue
+                for start in range(0, len(data), MAX_PIECE_BYTES):
+                    await self._send_piece(data[start : start + MAX_PIECE_BYTES])
         except asyncio.CancelledError:
             if self._client_left or not self._edge.draining:
                 raise

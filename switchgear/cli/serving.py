@@ -8,6 +8,7 @@ from functools import partial
 from types import FrameType
 
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
@@ -16,6 +17,8 @@ from switchgear.core.settings import ServerSettings, Settings
 
 BACKLOG = 2048
 BACKPRESSURE = 8192
+CLIENT_BUFFER_BYTES = 65_536
+"""What granian holds for a client that does not read, and the most it takes of request headers; its own is 400 KiB."""
 RESPAWN_INTERVAL_S = 0.2
 KILL_MARGIN_S = 10
 RUNTIME_MODE = RuntimeModes.st
@@ -55,6 +58,8 @@ def _server(settings: ServerSettings, level: LogLevels) -> MPServer:
         runtime_mode=RUNTIME_MODE,
         loop=Loops.uvloop,
         http=HTTPModes.auto,
+        http1_settings=HTTP1Settings(max_buffer_size=CLIENT_BUFFER_BYTES),
+        http2_settings=HTTP2Settings(max_send_buffer_size=CLIENT_BUFFER_BYTES),
         websockets=False,
         backlog=BACKLOG,
         backpressure=BACKPRESSURE,

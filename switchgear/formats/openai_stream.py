@@ -139,7 +139,7 @@ class _ChatWatch:
         progress, hidden = self._progress, list[int]()
         if progress.done:
             return None
-        ends = lines.endswith(DONE)
+        ends = lines == DONE or lines.endswith(b"\n" + DONE)
         if ends:
             lines, count = lines[: -len(DONE) - 1], count - 1
         try:

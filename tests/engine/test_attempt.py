@@ -336,16 +336,16 @@ async def test_waiting_for_a_slot_counts_as_part_of_the_call(transport: Transpor
     upstream = upstream_of("openai_compatible", fake.url, slots=slots)
     await slots.take()
     began_s = time.monotonic()
-    error = await failing(transport, upstream, chat_body(), left_s=0.3)
+    error = await failing(transport, upstream, chat_body(), left_s=0.2)
     assert isinstance(error, QueueTimeout)
-    assert 0.29 <= time.monotonic() - began_s <= 0.3 + PROMISED_DEADLINE_S
+    assert 0.19 <= time.monotonic() - began_s <= 0.2 + PROMISED_DEADLINE_S
     began_s = time.monotonic()
-    task = asyncio.ensure_future(try_once(transport, upstream, chat_body(), left_s=0.6))
-    await asyncio.sleep(0.3)
+    task = asyncio.ensure_future(try_once(transport, upstream, chat_body(), left_s=0.4))
+    await asyncio.sleep(0.2)
     slots.give_back()
     with pytest.raises(UpstreamTimeout):
         await task
-    assert 0.59 <= time.monotonic() - began_s <= 0.6 + PROMISED_DEADLINE_S
+    assert 0.39 <= time.monotonic() - began_s <= 0.4 + PROMISED_DEADLINE_S
     assert slots.taken == 0
 
 

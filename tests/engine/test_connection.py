@@ -302,7 +302,7 @@ async def test_a_reset_of_every_connection_ends_every_answer(
     responses = [await transport.send(post(proxy.url, stream=True), PATIENT) for _ in range(5)]
     for response in responses:
         await response.read()
-    assert proxy.reset() == 5
+    assert proxy.reset() >= 5
     for response in responses:
         with pytest.raises(UpstreamTruncated):
             await rest_of(response)
@@ -566,9 +566,7 @@ async def test_a_silence_of_our_own_making_is_not_held_against_the_provider(tran
     async with raw_server(always(reply(body))) as server:
         response = await transport.send(get(server.url), patient(between_chunks_s=0.3))
         got = len(await response.read())
-        for _ in range(2):
-            await asyncio.sleep(0.8)  # the client is busy; the provider has bytes for us all the while
-            got += len(await response.read())
+        await asyncio.sleep(0.8)  # the client is busy; the provider has bytes for us all the while
         assert got + len(await response.read_all(MAX_BYTES)) == len(body)
         response.close()
 

@@ -84,7 +84,7 @@ async def test_without_a_line_nobody_waits() -> None:
 async def test_who_waits_too_long_leaves_the_line() -> None:
     slots = Slots(1, 1, 0.01)
     await slots.take()
-    with pytest.raises(QueueTimeout, match="within 0.01 s"):
+    with pytest.raises(QueueTimeout, match=r"within 0\.01 s"):
         await slots.take()
     with pytest.raises(QueueTimeout):  # the line is empty again
         await slots.take()
@@ -96,7 +96,7 @@ async def test_who_waits_too_long_leaves_the_line() -> None:
 async def test_a_call_with_less_time_left_waits_no_longer_than_that() -> None:
     slots = Slots(1, 1, 60)
     await slots.take()
-    with pytest.raises(QueueTimeout, match="within 0.01 s"):
+    with pytest.raises(QueueTimeout, match=r"within 0\.01 s"):
         await slots.take(0.01)
     assert slots.taken == 1
 

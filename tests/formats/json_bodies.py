@@ -1,4 +1,4 @@
-"""JSON objects as the strangest client might write them: any white space, any escapes, any nesting, names in Unicode."""
+"""JSON objects as the strangest client might write them: any white space, escapes, nesting, names in Unicode."""
 
 import json
 from dataclasses import dataclass, replace

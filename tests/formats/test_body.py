@@ -69,7 +69,7 @@ def test_brackets_without_end_are_refused_without_a_crash(body: bytes) -> None:
         read_object(body, DECODER)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(bodies(model='"m"'))
 def test_any_object_is_read(body: Body) -> None:
     assert read_object(bytes(body), DECODER).model == "m"
@@ -132,20 +132,20 @@ def test_brackets_in_strings_do_not_count() -> None:
 # --- changing ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(bodies(model='"m"'), VALUES)
 def test_a_replaced_field_is_all_that_changes(body: Body, value: str) -> None:
     assert replace_fields(bytes(body), {"model": value.encode()}) == bytes(body.changed("model", value))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(bodies())
 def test_fields_are_replaced_or_added_and_the_rest_keeps_its_bytes(body: Body) -> None:
     changed = replace_fields(bytes(body), {"model": b'"n"', "stream_options": b'{"a":1}'})
     assert changed == bytes(body.changed("model", '"n"').changed("stream_options", '{"a":1}'))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(bodies(), fields("model"), fields("model"), st.data())
 def test_a_changed_field_that_stands_twice_is_refused(
     body: Body, one: Field, other: Field, data: st.DataObject
@@ -156,7 +156,7 @@ def test_a_changed_field_that_stands_twice_is_refused(
     assert refused.value.code == "duplicate_field"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 40), st.integers(0, 6), st.sampled_from(["x", "xxxx", "mod\\u0065l"]))
 @example(7, 2, "x")
 def test_a_field_that_stands_twice_is_seen_even_where_the_lengths_are_made_to_fit(
@@ -196,7 +196,7 @@ def test_a_change_finds_its_place(body: bytes, changed: bytes) -> None:
     assert replace_fields(body, {"model": b'"n"'}) == changed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(bodies(), VALUES)
 def test_an_appended_field_comes_last_and_moves_nothing(body: Body, value: str) -> None:
     kept = Body(body.head, tuple(field for field in body.fields if field.name != "x_gateway"), body.tail)

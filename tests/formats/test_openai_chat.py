@@ -62,7 +62,7 @@ def values(value: Any) -> Any:
 # --- requests that pass through ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(bodies(model='"fast"', messages="[ ]"))
 def test_a_request_goes_up_with_only_its_model_changed(said: Body) -> None:
     kept = Body(said.head, tuple(f for f in said.fields if f.name not in ("stream", "stream_options")), said.tail)
@@ -71,7 +71,7 @@ def test_a_request_goes_up_with_only_its_model_changed(said: Body) -> None:
     assert openai_chat.write_request(chat, TARGET) == bytes(kept.changed("model", TARGET_MODEL))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(bodies(model='"fast"', messages="[]", stream="true", stream_options='{"include_usage":true, "x" : 1.50}'))
 def test_a_stream_that_asks_for_usage_goes_up_with_only_its_model_changed(said: Body) -> None:
     chat = openai_chat.read_request(bytes(said))
@@ -79,7 +79,7 @@ def test_a_stream_that_asks_for_usage_goes_up_with_only_its_model_changed(said: 
     assert openai_chat.write_request(chat, TARGET) == bytes(said.changed("model", TARGET_MODEL))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(bodies(model='"fast"', messages="[]", stream="true"))
 def test_a_stream_that_does_not_ask_for_usage_is_made_to(said: Body) -> None:
     kept = Body(said.head, tuple(f for f in said.fields if f.name != "stream_options"), said.tail)
@@ -89,7 +89,7 @@ def test_a_stream_that_does_not_ask_for_usage_is_made_to(said: Body) -> None:
     assert openai_chat.write_request(chat, TARGET) == bytes(expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(bodies(include_usage="false"), st.sampled_from(["false", "null"]), st.data())
 def test_the_other_stream_options_keep_their_bytes(options: Body, unsaid: str, data: st.DataObject) -> None:
     options = options.changed("include_usage", unsaid)
@@ -113,7 +113,7 @@ def test_usage_is_added_to_what_the_stream_options_say(options: str, sent: str) 
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(bodies(messages="[]"), fields("model", '"a"'), fields("model", '"b"'), st.data())
 def test_a_request_with_two_models_is_refused(said: Body, one: Any, other: Any, data: st.DataObject) -> None:
     kept = [f for f in said.fields if f.name not in ("model", "stream", "stream_options")]
@@ -255,7 +255,7 @@ PROMPTS = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(PROMPTS, st.booleans())
 def test_a_written_conversation_reads_back_as_the_same(prompt: Prompt, stream: bool) -> None:
     written = rewritten(prompt, stream=stream)
@@ -326,7 +326,8 @@ def test_fields_without_a_canonical_name_are_kept_as_they_came() -> None:
         ({"messages": [{"content": "x"}]}, "messages[0]", "invalid_type"),
         ({"messages": [HELLO, {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id", "missing_field"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]", "missing_field"),
-        ({"messages": [{"role": "user", "content": [{"type": "hologram"}]}]}, "messages[0].content[0].type", "invalid_type"),
+        ({"messages": [{"role": "user", "content": [{"type": "hologram"}]}]},
+         "messages[0].content[0].type", "invalid_type"),
         ({"messages": [HELLO, {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}]},
          "messages[1].content[1]", "missing_field"),
         ({"temperature": "hot"}, "temperature", "invalid_type"),
@@ -368,7 +369,7 @@ REPLIES = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(REPLIES)
 def test_a_written_reply_reads_back_as_the_same(reply: Reply) -> None:
     written = openai_chat.write_reply(reply, reply.model)

@@ -172,14 +172,6 @@ class Watching:
             return None
         return [number for number, line in enumerate(data) if not self.see("", line)]
 
-    def see_lines(self, lines: bytes, count: int) -> list[int] | None:
-        said = lines.split(b"\n")
-        assert len(said) == count
-        if any(data.startswith(b"fail") or data == b"end" for data in said):
-            return None
-        self.seen += [("", data) for data in said]
-        return [number for number, data in enumerate(said) if data.startswith(b"hide")]
-
     def end(self) -> bytes:
         return b"" if self.done else b"data: owed\n\n"
 
