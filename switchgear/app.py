@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from switchgear.config import load_settings, settings_from
 from switchgear.core.errors import ConfigError
 from switchgear.core.protocols import Policy, Provider
 from switchgear.core.settings import ProviderSettings, Settings
-from switchgear.core.types import Endpoint
+from switchgear.core.types import Endpoint, HttpOrigin
 from switchgear.drain import Drain
 from switchgear.edge import Edge, Page, PlainRoute, Receive, Scope, Send, World
 from switchgear.engine.attempt import Upstream
@@ -24,6 +25,7 @@ from switchgear.engine.pipeline import Pipeline
 from switchgear.engine.routing import Router
 from switchgear.engine.slots import Slots
 from switchgear.engine.transport import Transport
+from switchgear.local_models import local_models
 from switchgear.pages import HealthPages, ModelPages, metrics_page, welcome
 from switchgear.policies.allowed_models import AllowedModels
 from switchgear.policies.auth import Auth
@@ -44,7 +46,8 @@ class Parts:
 
     def __init__(self, settings: Settings, *, trusted: bool = False) -> None:
         """``trusted`` callers, in this process, need no key. Raises ConfigError."""
-        self.settings = settings
+        self._local = ExitStack()
+        self.settings = settings = self._local.enter_context(local_models(settings))
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
         self.lines = LineWriter(1)
@@ -75,10 +78,13 @@ class Parts:
 
     def _upstream(self, name: str, settings: ProviderSettings) -> Upstream:
         provider = build_provider(name, settings)
-        for endpoint in _endpoints(provider):
-            self.transport.configure(
-                endpoint.origin, max_connections=settings.max_connections, tls_ca_file=settings.tls_ca_file
-            )
+        try:
+            for origin in _origins(provider):
+                self.transport.configure(
+                    origin, max_connections=settings.max_connections, tls_ca_file=settings.tls_ca_file
+                )
+        except (ValueError, OSError) as error:
+            raise ConfigError([f"providers.{name}.tls_ca_file: {error}"]) from None
         slots = Slots(settings.max_concurrency, settings.queue_size, settings.queue_timeout_s)
         return Upstream(provider, settings.timeouts or self.settings.timeouts, slots)
 
@@ -87,6 +93,7 @@ class Parts:
         await self.discovery.close()
         await self.transport.close()
         self.lines.close()
+        self._local.close()
 
 
 class Application:
@@ -109,6 +116,10 @@ class Application:
             await receive()
             await send({"type": "websocket.close", "code": 1003})
 
+    async def close(self) -> None:
+        """Let go of everything. For an application that is mounted in another, which gets no lifespan events."""
+        await self.parts.close()
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         if self._owns_process:
@@ -116,7 +127,7 @@ class Application:
         self.parts.discovery.refresh()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self.parts.close()
+        await self.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -192,8 +203,11 @@ def _famous_prefixes(providers: Mapping[str, ProviderSettings]) -> dict[str, str
     return {prefix.rstrip("*"): name for name, row in rows if row is not None for prefix in row.prefixes}
 
 
-def _endpoints(provider: Provider) -> list[Endpoint]:
-    return [value for value in vars(provider).values() if isinstance(value, Endpoint)]
+def _origins(provider: Provider) -> set[HttpOrigin]:
+    """Where the provider's requests go: its base_url, and the endpoints it has laid out."""
+    laid_out = {value.origin for value in vars(provider).values() if isinstance(value, Endpoint)}
+    base_url = provider.settings.base_url
+    return laid_out | {Endpoint.to("GET", base_url, {}).origin} if base_url else laid_out
 
 
 def _load_custom(name: str, settings: ProviderSettings) -> Provider:

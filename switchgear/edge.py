@@ -38,12 +38,15 @@ SWEEP_INTERVAL_S = 0.05
 """A call older than this is watched: a task of its own, 8 µs, waits for its client to leave."""
 
 MAX_PIECE_BYTES = 16_384
-"""A stream goes to the server in pieces no longer than this: it holds several of them for a client that does not read."""
+"""A stream goes to the server in pieces no longer than this: it holds several of them for a client that stalls."""
 
 _log = logging.getLogger("switchgear")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 _JSON_TYPE = (b"content-type", b"application/json")
-_EXPOSED = b"x-request-id, x-provider, x-cache-status, x-gateway-overhead-ms, retry-after"
+_EXPOSED = (
+    b"x-request-id, x-provider, x-cache-status, x-gateway-overhead-ms, retry-after, "
+    b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
+)
 _STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
 _CACHE_MISS = (b"x-cache-status", b"MISS")
 
@@ -142,7 +145,7 @@ class Exchange:
         given = self._headers.get(b"x-request-id")
         accepted = given is not None and _REQUEST_ID.fullmatch(given)
         call_id = given.decode() if given is not None and accepted else f"req_{getrandbits(96):024x}"
-        self._call = Call(call_id, "openai", scope["method"], scope["path"], self._headers)
+        self._call = Call(call_id, "openai", scope["method"], _path(scope), self._headers)
         self._started = False
         self._sending = False
         self._client_left = False
@@ -313,8 +316,7 @@ class Exchange:
         if route.admits:
             await world.pipeline.admit(call)
         page = await route.answer(call, rest)
-        body = b"" if call.method == "HEAD" else page.body
-        await self._send_whole(page.status, body, [(b"content-type", page.content_type)])
+        await self._send_whole(page.status, page.body, [(b"content-type", page.content_type)])
         return not route.admits
 
     def _find_plain(self) -> tuple[PlainRoute | None, str]:
@@ -350,6 +352,8 @@ class Exchange:
     async def _send_whole(self, status: int, body: bytes, headers: Headers) -> None:
         if status != 204:
             headers.append((b"content-length", b"%d" % len(body)))
+        if self._call.method == "HEAD":
+            body = b""  # the length above is that of the GET (RFC 9110, 9.3.2)
         await self._start(status, headers)
         await self._send({"type": "http.response.body", "body": body})
         self._call.delivered_bytes = len(body)
@@ -429,6 +433,15 @@ class Exchange:
         self._task = None
         if self._watching is not None:
             self._watching.cancel()
+
+
+def _path(scope: Scope) -> str:
+    """The path below where the application is mounted (ASGI's ``root_path``)."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :] or "/"
+    return path
 
 
 def _too_large(limit: int) -> PayloadTooLarge:

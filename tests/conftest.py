@@ -72,9 +72,7 @@ def deaf_port() -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def gateway_config(
-    one_fake: FakeProvider, one_proxy: FaultProxy, closed_port: int, deaf_port: int
-) -> dict[str, Any]:
+def gateway_config(one_fake: FakeProvider, one_proxy: FaultProxy, closed_port: int, deaf_port: int) -> dict[str, Any]:
     """The settings of the shared gateway."""
 
     def compatible(url: str, **more: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from switchgear.config import Loaded
 from switchgear.config.kinds import KINDS
 from switchgear.core.settings import KeySettings, ProviderSettings, Settings
+from switchgear.local_models import starts_llama
 from switchgear.policies.allowed_models import may_use
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not listened on
@@ -45,11 +46,6 @@ def url_of(host: str, port: int) -> str:
     """The address to call: an address that means all of them is called as this machine."""
     host = _EVERYWHERE.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def starts_llama(provider: ProviderSettings) -> bool:
-    """Whether `serve` starts a llama.cpp server for this provider."""
-    return provider.kind == "llamacpp" and not provider.base_url
 
 
 def _where(provider: ProviderSettings) -> str:

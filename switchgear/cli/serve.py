@@ -14,11 +14,11 @@ from msgspec.structs import replace
 
 from switchgear.cli.banner import banner, is_colourful
 from switchgear.cli.listening import with_address
-from switchgear.cli.local_models import local_models
 from switchgear.cli.options import config_option
 from switchgear.config import load
 from switchgear.core.errors import ConfigError
 from switchgear.local import llama
+from switchgear.local_models import local_models
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 

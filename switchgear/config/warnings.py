@@ -31,9 +31,9 @@ def _about(provider: ProviderSettings) -> list[str]:
         found.append(f"no api_key and no {kind.key_variables[0]}, so {provider.kind} will refuse every call")
     if provider.base_url and kind.url_suffix and not urlsplit(provider.base_url).path.strip("/"):
         found.append(f"base_url has no path; OpenAI-compatible servers mostly want it to end with {kind.url_suffix}")
-    for field, owner in (("path", "custom"), ("options", "custom"), ("model_path", "llamacpp")):
-        if getattr(provider, field) and provider.kind != owner:
-            found.append(f"{field} is for kind {owner} and does nothing here")
+    for field, owner in (("path", ("custom",)), ("options", ("custom", "tgi")), ("model_path", ("llamacpp",))):
+        if getattr(provider, field) and provider.kind not in owner:
+            found.append(f"{field} is for kind {' and '.join(owner)} and does nothing here")
     return found
 
 

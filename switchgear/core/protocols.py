@@ -131,6 +131,10 @@ class Format(Protocol):
         """The usage in a whole reply that passes verbatim. Raises UpstreamError where it is no reply."""
         ...
 
+    def reply_id(self, call_id: str) -> str:
+        """An id in this dialect's style, for a reply whose provider gave none."""
+        ...
+
     def write_reply(self, reply: Reply, chat: Chat) -> bytes:
         """A whole reply."""
         ...

@@ -70,7 +70,7 @@ class TimeoutSettings(Table, frozen=True):
     connect_s: float = 5.0
     """To have a connection, TLS included."""
     first_byte_s: float = 120.0
-    """From the request being sent to the first byte of the answer's body (of its head, when not streaming)."""
+    """From the request being sent to the first byte of the answer's body."""
     between_chunks_s: float = 60.0
     """Between two pieces of the body."""
     total_s: float = 600.0
@@ -109,7 +109,7 @@ class ProviderSettings(Table, frozen=True):
     model_path: str = ""
     """kind `llamacpp`: a GGUF file to serve with a llama.cpp child; empty takes the one of the `local` extra."""
     options: dict[str, Any] = {}
-    """Options of a custom provider, handed to it as they are."""
+    """kinds `custom` and `tgi`: options of their own, such as TGI's `chat_template`."""
 
 
 class ModelSettings(Table, frozen=True):

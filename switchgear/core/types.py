@@ -369,7 +369,6 @@ class Endpoint(Struct, frozen=True):
         block = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         return cls(method, origin, path, f"{method} {path} HTTP/1.1\r\n{block}".encode("latin-1"))
 
-
     def __repr__(self) -> str:
         return f"Endpoint({self.method} {self.origin.scheme}://{self.origin.authority}{self.path})"  # no credential
 

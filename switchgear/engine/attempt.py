@@ -1,7 +1,7 @@
 """One try at one target: encode, send, and read the answer as far as its first byte."""
 
 from collections.abc import Mapping
-from time import perf_counter
+from time import perf_counter, time
 
 import msgspec
 
@@ -100,7 +100,8 @@ async def _begin_stream(call: Call, client_format: Format, provider: Provider, r
             return None
         through: Relayed | Translated = Relayed(client_format.relay(call.chat))
     else:
-        through = Translated(provider.decoder(call.chat), client_format.stream_writer(call.chat))
+        reply_id = client_format.reply_id(call.id)
+        through = Translated(provider.decoder(call.chat), client_format.stream_writer(call.chat), reply_id)
     stream = Stream(call, client_format, provider, response, through)
     await stream.begin()
     return stream
@@ -118,6 +119,8 @@ def _read_whole(call: Call, client_format: Format, provider: Provider, body: byt
         return body
     reply = provider.read_reply(body, call.chat)
     call.usage = reply.usage
+    reply.id = reply.id or client_format.reply_id(call.id)
+    reply.created_s = reply.created_s or int(time())
     return client_format.write_reply(reply, call.chat)
 
 

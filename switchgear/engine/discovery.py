@@ -15,7 +15,8 @@ from switchgear.engine.attempt import Upstream
 from switchgear.engine.transport import Transport
 
 FRESH_S = 30.0
-FIRST_WAIT_S = 1.0
+FIRST_WAIT_S = 0.5
+"""From the first time of asking: who wants the lists sooner waits for them until then, later nobody waits."""
 MAX_LIST_BYTES = 8 << 20
 
 _TIMEOUTS = TimeoutSettings(connect_s=3.0, first_byte_s=10.0, between_chunks_s=10.0, total_s=15.0)
@@ -33,6 +34,7 @@ class Discovery:
             for name, upstream in upstreams.items()
         }
         self._asked_at = float("-inf")
+        self._wait_until: float | None = None
         self._asking: asyncio.Task[None] | None = None
 
     def known(self) -> Iterable[str]:
@@ -47,6 +49,8 @@ class Discovery:
         """Ask again if the lists are older than FRESH_S; the task that asks, if one does."""
         if self._asking is None and monotonic() - self._asked_at > FRESH_S:
             self._asked_at = monotonic()
+            if self._wait_until is None:
+                self._wait_until = self._asked_at + FIRST_WAIT_S
             self._asking = asyncio.get_running_loop().create_task(self._ask_all())
             self._asking.add_done_callback(self._asked)
         return self._asking
@@ -54,8 +58,8 @@ class Discovery:
     async def first(self) -> None:
         """Wait for the first lists, but not long."""
         task = self.refresh()
-        if task is not None and not any(self._found.values()):
-            await asyncio.wait([task], timeout=FIRST_WAIT_S)
+        if task is not None and self._wait_until is not None and (left_s := self._wait_until - monotonic()) > 0:
+            await asyncio.wait([task], timeout=left_s)
 
     async def close(self) -> None:
         """Stop asking."""

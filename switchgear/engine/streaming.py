@@ -4,11 +4,11 @@ Once the first byte is out a failure is final: it becomes one frame in the clien
 """
 
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, time
 
 from switchgear.core.errors import SwitchgearError, UpstreamError, UpstreamTruncated
 from switchgear.core.protocols import Call, Decoder, Format, Provider, Relay, StreamWriter
-from switchgear.core.types import Event, Usage, UsageReport
+from switchgear.core.types import Event, Started, Usage, UsageReport
 from switchgear.engine.blame import blame
 from switchgear.engine.connection import HttpResponse
 
@@ -46,10 +46,12 @@ class Relayed:
 class Translated:
     """Provider and client speak different formats: bytes to events to bytes."""
 
-    __slots__ = ("_decoder", "_writer", "done", "error", "usage")
+    __slots__ = ("_decoder", "_reply_id", "_writer", "done", "error", "usage")
 
-    def __init__(self, decoder: Decoder, writer: StreamWriter) -> None:
+    def __init__(self, decoder: Decoder, writer: StreamWriter, reply_id: str) -> None:
+        """``reply_id`` is for a provider that gives its reply none."""
         self._decoder = decoder
+        self._reply_id = reply_id
         self._writer = writer
         self.error: SwitchgearError | None = None
         self.usage: Usage | None = None
@@ -75,6 +77,9 @@ class Translated:
         for event in events:
             if isinstance(event, UsageReport):
                 self.usage = event.usage
+            elif isinstance(event, Started):
+                event.id = event.id or self._reply_id
+                event.created_s = event.created_s or int(time())
         return self._writer.write(events) if events else b""
 
 

@@ -134,13 +134,22 @@ class Transport:
         self._busy: set[Connection] = set()
         self._max_connections: dict[HttpOrigin, int] = {}
         self._tls: dict[HttpOrigin, ssl.SSLContext] = {}
+        self._tls_files: dict[HttpOrigin, str] = {}
         self._default_tls: ssl.SSLContext | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
     def configure(self, origin: HttpOrigin, *, max_connections: int, tls_ca_file: str = "") -> None:
-        """What is particular about an origin; before its first request. Raises OSError for an unreadable file."""
-        self._max_connections[origin] = max_connections
+        """What is particular about an origin; before its first request, once for each provider there.
+
+        Providers that share an origin share its connections, so their numbers add up. Raises OSError for a file that
+        cannot be read, ValueError where two of them trust different authorities.
+        """
+        known = origin in self._max_connections
+        if known and self._tls_files.get(origin, "") != tls_ca_file:
+            raise ValueError(f"two providers at {origin.authority} have different tls_ca_file settings")
+        self._max_connections[origin] = self._max_connections.get(origin, 0) + max_connections
+        self._tls_files[origin] = tls_ca_file
         if tls_ca_file:
             self._tls[origin] = ssl.create_default_context(cafile=tls_ca_file)
 

@@ -51,6 +51,7 @@ def read_object(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
 def invalid_field(error: msgspec.ValidationError) -> InvalidRequest:
     """A decoder's complaint, ``Expected `str`, got `int` - at `$.model```, as a message and a ``param``."""
     what, _, where = str(error).partition(" - at `$")
+    what = what.replace(" | null`", "`")
     param = where.rstrip("`").removeprefix(".").replace("[...]", "[]")
     if not param:
         return InvalidRequest("The request body must be a JSON object.", code="invalid_json")

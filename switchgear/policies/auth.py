@@ -44,6 +44,6 @@ def _presented(headers: dict[bytes, bytes]) -> bytes:
     authorization = headers.get(b"authorization")
     if authorization is not None:
         scheme, _, token = authorization.partition(b" ")
-        if scheme.lower() == b"bearer":
+        if scheme.lower() == b"bearer" and token.strip():
             return token.strip()
     return headers.get(b"x-api-key", b"").strip()

@@ -61,7 +61,9 @@ class Metrics:
     def after(self, call: Call) -> None:
         """A call has ended."""
         self._active.dec()
-        labels = (call.surface, call.model_label, call.provider, call.status)
+        # A stream that failed after its 200 went out counts as what it came to, not as what it began as.
+        status = call.error.status if call.error is not None else call.status
+        labels = (call.surface, call.model_label, call.provider, status)
         counter = self._by_labels.get(labels)
         if counter is None:
             counter = self._new_counter(labels)

@@ -30,6 +30,10 @@ class OpenAIChat:
         """The usage in a reply that passes verbatim. Raises UpstreamError where it is no reply."""
         return openai_chat.glance_reply(body)
 
+    def reply_id(self, call_id: str) -> str:
+        """An id in this dialect's style, for a reply whose provider gave none."""
+        return f"chatcmpl-{call_id}"
+
     def write_reply(self, reply: Reply, chat: Chat) -> bytes:
         """A whole reply."""
         return openai_chat.write_reply(reply, chat.model)

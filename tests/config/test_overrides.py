@@ -30,7 +30,7 @@ def test_leaves_of_every_depth() -> None:
     assert vllm.timeouts is not None
     assert vllm.timeouts.total_s == 9
     vllm = overridden("SWITCHGEAR__PROVIDERS__VLLM_1__HEADERS__X_TEAM", "blue").providers["vllm-1"]
-    assert vllm.headers == {"X-Team": "blue"}
+    assert vllm.headers == {"X-Team": Secret("blue")}
     assert overridden("SWITCHGEAR__KEYS__0__LIMITS__REQUESTS_PER_MINUTE", "5").keys[0].limits.requests_per_minute == 5
     assert overridden("SWITCHGEAR__PROVIDERS__OLLAMA__QUEUE_SIZE", "5").providers["ollama"].queue_size == 5
 

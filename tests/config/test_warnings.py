@@ -30,7 +30,7 @@ def test_good_settings_have_none() -> None:
         ),
         (
             "providers: {ollama: {options: {a: 1}}}" + CLOSED,
-            "providers.ollama: options is for kind custom and does nothing here",
+            "providers.ollama: options is for kind custom and tgi and does nothing here",
         ),
         (
             "server: {workers: 2}\nproviders: {ollama: }" + CLOSED,

@@ -76,7 +76,7 @@ class GatewayProcess:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                preexec_fn=_die_with_the_tests,
+                preexec_fn=_die_with_the_tests,  # noqa: PLW1509  # it takes no lock, so threads do not matter
             )
         try:
             self._wait(self._says_its_url, "it did not say its address")

@@ -104,7 +104,7 @@ def the_one_error(body: bytes) -> dict[str, Any]:
 
 def request_bytes(fields: Mapping[str, Any], *, key: str | None = None, more: str = "", path: str = CHAT) -> bytes:
     """A chat request as it goes over the wire; ``more`` is further header lines, each with its CRLF."""
-    body = json.dumps({"messages": HELLO} | fields).encode()
+    body = json.dumps({"messages": HELLO, **fields}).encode()
     auth = f"Authorization: Bearer {key}\r\n" if key else ""
     head = f"POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n{auth}{more}"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body

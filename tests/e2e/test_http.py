@@ -88,7 +88,9 @@ def test_a_missing_or_wrong_field_is_named(
     assert not fake.requests("fake-model")
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
 def test_a_media_type_that_is_not_json_is_a_415(gateway: GatewayProcess, media_type: str) -> None:
     answer = post(gateway, json.dumps({"model": "m", "messages": HELLO}).encode(), content_type=media_type)
     assert answer.status == 415
@@ -255,7 +257,8 @@ def test_an_answer_says_who_gave_it_and_what_the_gateway_took(gateway: GatewayPr
 
 
 def test_a_whole_reply_is_the_providers_own_but_for_the_extension(gateway: GatewayProcess, fake: FakeProvider) -> None:
-    body = b'{ "id":"x",  "choices": [{"index":0,"message":{"role":"assistant","content":"\\u2603"},"finish_reason":"stop"}], "later": 1e2}'
+    choice = b'{"index":0,"message":{"role":"assistant","content":"\\u2603"},"finish_reason":"stop"}'
+    body = b'{ "id":"x",  "choices": [' + choice + b'], "later": 1e2}'
     fake.script("fake-model", Script(raw_body=body))
     answer = chat(gateway, "m", key=KEY)
     assert answer.body.startswith(body[:-1])
@@ -309,7 +312,9 @@ def test_a_provider_that_refuses_connections_is_a_502(gateway: GatewayProcess) -
     (Script(header_flood_bytes=1_000_000), "upstream_invalid_response"),
     (Script(redirect_to="http://127.0.0.1:1/v1/elsewhere"), "upstream_invalid_response"),
 ])  # fmt: skip
-def test_an_answer_that_is_none_is_a_502(gateway: GatewayProcess, fake: FakeProvider, script: Script, code: str) -> None:
+def test_an_answer_that_is_none_is_a_502(
+    gateway: GatewayProcess, fake: FakeProvider, script: Script, code: str
+) -> None:
     fake.script("fake-model", script)
     answer = chat(gateway, "m", key=KEY)
     assert answer.status == 502
@@ -367,5 +372,7 @@ def test_a_stale_pooled_connection_costs_the_client_nothing(gateway: GatewayProc
 def test_many_requests_on_one_connection_are_answered_in_order(gateway: GatewayProcess) -> None:
     with wire(gateway) as client:
         for number in range(10):
-            client.send(request_bytes({"model": "m", "messages": [{"role": "user", "content": f"n{number}."}]}, key=KEY))
+            client.send(
+                request_bytes({"model": "m", "messages": [{"role": "user", "content": f"n{number}."}]}, key=KEY)
+            )
             assert f"You said: n{number}.".encode() in client.read_until(b"x_gateway")

@@ -12,12 +12,12 @@ PER_READER_BYTES = 256 * 1024
 # The allocators keep pages that were freed: two of them, in several arenas. It was measured at 9 to 15 MiB.
 KEPT_BYTES = 20 << 20
 STREAM_BYTES = 64 << 20
-CHUNK = "x" * 4000
+CHUNK = "x" * 30_000
 
 
 def test_readers_that_stop_cost_little_and_pause_the_provider(gateway: GatewayProcess, fake: FakeProvider) -> None:
     fake.script("flood", Script(chunks=[CHUNK], repeat_chunks=STREAM_BYTES // len(CHUNK)))
-    fake.script("sip", Script(chunks=[CHUNK], repeat_chunks=100))
+    fake.script("sip", Script(chunks=[CHUNK], repeat_chunks=20))
     for _ in range(20):
         chat(gateway, "up/sip", key=KEY, stream=True)
     before = gateway.rss_bytes()

@@ -72,9 +72,7 @@ def test_the_usage_of_a_stream_comes_only_when_asked_for(client: OpenAI, fake: F
     assert all(chunk.choices for chunk in silent)
     assert all(chunk.usage is None for chunk in silent)
     asked = list(
-        client.chat.completions.create(
-            model=model, messages=HELLO, stream=True, stream_options={"include_usage": True}
-        )
+        client.chat.completions.create(model=model, messages=HELLO, stream=True, stream_options={"include_usage": True})
     )
     usage = asked[-1].usage
     assert usage is not None
@@ -242,11 +240,10 @@ def test_a_providers_error_keeps_its_class_and_words(
 @EVERY_WIRE
 def test_an_error_inside_a_stream_is_raised_by_the_sdk(client: OpenAI, fake: FakeProvider, model: str) -> None:
     fake.script("fake-model", Script(chunks=["so ", "far "], stream_error="the reactor is cold"))
-    text = ""
+    said: list[str] = []
     with pytest.raises(openai.APIError, match="the reactor is cold"):
-        for chunk in client.chat.completions.create(model=model, messages=HELLO, stream=True):
-            text += chunk.choices[0].delta.content or ""
-    assert text == "so far "
+        _gather(client.chat.completions.create(model=model, messages=HELLO, stream=True), said)
+    assert "".join(said) == "so far "
 
 
 # -- models -----------------------------------------------------------------------------------------------------------
@@ -292,6 +289,11 @@ async def test_the_asynchronous_client_cancels_what_it_no_longer_reads(
             break
         await stream.close()
     await fake.until(lambda entry: getattr(entry, "outcome", "") == "abandoned")
+
+
+def _gather(stream: Any, texts: list[str]) -> None:
+    for chunk in stream:
+        texts.append(chunk.choices[0].delta.content or "")
 
 
 def _named(call: Any) -> tuple[str, Any]:

@@ -17,7 +17,9 @@ from tests.fault import FaultProxy
 
 KEEPALIVE_S = 0.2
 DONE = b"data: [DONE]\n\n"
-CHUNK = b'data: {"id": "x",  "choices": [{"index": 0, "delta": {"content": "%b"}, "finish_reason": null}], "odd": 1e2}\n\n'
+CHUNK = (
+    b'data: {"id": "x",  "choices": [{"index": 0, "delta": {"content": "%b"}, "finish_reason": null}], "o": 1e2}\n\n'
+)
 LAST = b'data: {"id": "x", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
 FAILURES = pytest.mark.parametrize(("script", "code"), [
     (Script(chunks=["a ", "b ", "c "], cut_after_bytes=700), "upstream_truncated"),
@@ -289,9 +291,7 @@ def test_an_error_after_a_comment_comes_in_band(restless: GatewayProcess, fake: 
 def test_the_sdk_does_not_see_the_comments(restless: GatewayProcess, fake: FakeProvider) -> None:
     fake.script("fake-model", Script(chunks=["a ", "b "], delay_between_chunks_s=KEEPALIVE_S * 2))
     with OpenAI(api_key=KEY, base_url=f"{restless.url}/v1", max_retries=0) as client:
-        stream = client.chat.completions.create(
-            model="m", messages=[{"role": "user", "content": "hi"}], stream=True
-        )
+        stream = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=True)
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "a b "
 
 

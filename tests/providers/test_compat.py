@@ -50,7 +50,7 @@ def test_the_address_may_be_anybodys() -> None:
 
 
 def test_headers_of_ones_own_win_whatever_their_case() -> None:
-    own = {"Authorization": "Custom x", "X-Team": "red", "User-Agent": "me"}
+    own = {"Authorization": Secret("Custom x"), "X-Team": Secret("red"), "User-Agent": Secret("me")}
     endpoint = (
         provider(api_key=Secret("sk-o"), headers=own)
         .encode(openai_chat.read_request(CLIENT_BODY), Target("openai", "m"))
@@ -165,8 +165,8 @@ def test_what_cannot_be_built_says_why(name: str, settings: dict[str, object], p
     [
         {"base_url": "ftp://sk-canary@h"},
         {"base_url": "sk-canary"},
-        {"headers": {"x": "sk-canary\r\nhost: evil"}},
-        {"headers": {"x": "sk-canary ☃"}},
+        {"headers": {"x": Secret("sk-canary\r\nhost: evil")}},
+        {"headers": {"x": Secret("sk-canary ☃")}},
         {"api_key": Secret("sk-canary\n")},
     ],
 )

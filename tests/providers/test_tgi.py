@@ -37,7 +37,7 @@ def send(request: HttpRequest) -> tuple[int, dict[str, str], bytes]:
     endpoint = request.endpoint
     connection = http.client.HTTPConnection(endpoint.origin.host, endpoint.origin.port, timeout=5)
     lines = endpoint.head.decode("latin-1").split("\r\n")
-    headers = dict(line.split(": ", 1) for line in lines if line)
+    headers = dict(line.split(": ", 1) for line in lines[1:] if line)
     connection.request(endpoint.method, endpoint.path, request.body, headers)
     response = connection.getresponse()
     answer = (response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from switchgear.cli.local_models import local_models
+from switchgear.local_models import local_models
 from switchgear.core.errors import ConfigError, Unavailable
 from switchgear.core.settings import ProviderSettings, Settings
 from switchgear.local import llama as local_llama

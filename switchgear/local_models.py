@@ -7,13 +7,17 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from switchgear.cli.offers import starts_llama
 from switchgear.core.errors import ConfigError, Unavailable
 from switchgear.core.settings import ProviderSettings, Settings
 from switchgear.engine.child import Change, ChildError, SupervisedChild, free_port
 from switchgear.local import llama
 
 READY_WITHIN_S = 60.0
+
+
+def starts_llama(provider: ProviderSettings) -> bool:
+    """Whether a llama.cpp server is started for this provider."""
+    return provider.kind == "llamacpp" and not provider.base_url
 
 
 @contextmanager
