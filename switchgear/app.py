@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from switchgear.config import load_settings, settings_from
 from switchgear.core.errors import ConfigError
@@ -193,9 +193,22 @@ def _all_workers(own: CollectorRegistry) -> CollectorRegistry:
     """The registry to show: that of all workers together, where there are several."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return own
+    _forget_the_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
     together = CollectorRegistry()
     MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
     return together
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """The calls of a killed worker are no longer under way, but they are counted until somebody says so."""
+    for gauges in folder.glob("gauge_live*_*.db"):
+        worker = int(gauges.stem.rpartition("_")[2])
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            mark_process_dead(worker)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+        except PermissionError:
+            pass
 
 
 def _famous_prefixes(providers: Mapping[str, ProviderSettings]) -> dict[str, str]:

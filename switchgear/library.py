@@ -1,6 +1,6 @@
 """The gateway without HTTP: ``await gateway.chat(...)``, ``async for event in gateway.stream(...)``."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from time import perf_counter
 from types import TracebackType
 from typing import Any
@@ -55,7 +55,9 @@ class Gateway:
         finally:
             self._finish(call)
 
-    async def stream(self, *, model: str, messages: Sequence[Message], **parameters: Any) -> AsyncIterator[Event]:
+    async def stream(
+        self, *, model: str, messages: Sequence[Message], **parameters: Any
+    ) -> AsyncGenerator[Event, None]:
         """The answer's events as they come; ``event.text`` is what each says. Raises as ``chat``, midway too."""
         call, reader = _call(), StreamReader()
         options = {"stream": True, "stream_options": {"include_usage": True}}

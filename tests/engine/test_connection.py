@@ -497,7 +497,8 @@ def held_bytes(response: HttpResponse) -> int:
 
 
 async def test_a_reader_that_stops_stops_the_provider(transport: Transport, fake: FakeProvider) -> None:
-    fake.script("m", Script(chunks=["x" * 1000], repeat_chunks=100_000))
+    # The pauses let the fake see that we go: without them it may fill a closed socket to the end in one breath.
+    fake.script("m", Script(chunks=["x" * 20_000], repeat_chunks=5_000, delay_between_chunks_s=0.0001))
     response = await transport.send(post(fake.url, stream=True), PATIENT)
     piece = await response.read()
     await until(lambda: response._paused)

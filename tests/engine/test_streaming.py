@@ -368,7 +368,9 @@ async def test_a_stream_can_be_ended_from_outside(transport: Transport, fake: Fa
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_client_that_stops_stops_the_provider(transport: Transport, fake: FakeProvider, kind: str) -> None:
-    fake.script("fake-model", Script(chunks=["x" * 1000 + " "], repeat_chunks=60_000))
+    # The pauses let the fake see that we go: without them it may fill a closed socket to the end in one breath.
+    script = Script(chunks=["x" * 20_000 + " "], repeat_chunks=5_000, delay_between_chunks_s=0.0001)
+    fake.script("fake-model", script)
     stream = await begun(transport, fake.url, kind)
     piece = await stream.next()
     await until(lambda: stream._response._paused)
