@@ -104,6 +104,7 @@ def gateway_config(one_fake: FakeProvider, one_proxy: FaultProxy, closed_port: i
             "team/deep/model": {"targets": ["up/fake-model"]},
             "rule-*": {"targets": ["up"]},
             "second-best": {"targets": ["closed/first", "up/second"]},
+            **{name: {"targets": ["up"]} for name in ("calling", "limited", "broken", "midway", "endless")},
         },
         "keys": [
             {"key": KEY, "name": "full"},

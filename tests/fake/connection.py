@@ -264,6 +264,8 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(piece.pause_s)
             if not self._writable.is_set():
                 await self._writable.wait()
+            if self._transport.is_closing():  # the peer has gone; connection_lost, on its way, says so
+                await _for_ever()
             attempt.generated_tokens += piece.output_tokens
             attempt.bytes_sent += len(piece.data)
             data += _chunk(piece.data) if chunked else piece.data
