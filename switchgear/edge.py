@@ -121,7 +121,7 @@ class Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_body_late", "_body_read", "_call", "_client_left", "_edge", "_format", "_headers",
+        "_body_late", "_body_read", "_call", "_client_left", "_edge", "_ended", "_format", "_headers",
         "_last_sent_at", "_receive", "_scope", "_send", "_sending", "_silence_broken", "_started",
         "_task", "_watching", "_world",
     )  # fmt: skip
@@ -147,6 +147,7 @@ class Exchange:
         call_id = given.decode() if given is not None and accepted else f"req_{getrandbits(96):024x}"
         self._call = Call(call_id, "openai", scope["method"], _path(scope), self._headers)
         self._started = False
+        self._ended = False
         self._sending = False
         self._client_left = False
         self._last_sent_at = 0.0
@@ -240,6 +241,7 @@ class Exchange:
         self._call.delivered_bytes += len(data)
 
     async def _end_stream(self) -> None:
+        self._ended = True
         await self._send({"type": "http.response.body", "body": b""})
 
     def _extension(self) -> dict[str, Any]:
@@ -354,6 +356,7 @@ class Exchange:
             headers.append((b"content-length", b"%d" % len(body)))
         if self._call.method == "HEAD":
             body = b""  # the length above is that of the GET (RFC 9110, 9.3.2)
+        self._ended = True
         await self._start(status, headers)
         await self._send({"type": "http.response.body", "body": body})
         self._call.delivered_bytes = len(body)
@@ -416,7 +419,11 @@ class Exchange:
             return
         if now - max(self._last_sent_at, call.received_at) > server.keepalive_s:
             self._last_sent_at = now
-            self._silence_broken = asyncio.get_running_loop().create_task(self._send_piece(self._format.keepalive))
+            self._silence_broken = asyncio.get_running_loop().create_task(self._break_silence())
+
+    async def _break_silence(self) -> None:
+        if not self._ended and not self._sending:  # since this task was made, the answer itself may have come
+            await self._send_piece(self._format.keepalive)
 
     def cancel(self) -> None:
         """End this call now; what it says to its client depends on why."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from switchgear.local_models import local_models
 from switchgear.core.errors import ConfigError, Unavailable
 from switchgear.core.settings import ProviderSettings, Settings
 from switchgear.local import llama as local_llama
 from switchgear.local.llama import LocalModel
+from switchgear.local_models import local_models
 
 SERVER = """
 import http.server, os, sys, threading

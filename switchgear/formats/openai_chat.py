@@ -45,7 +45,7 @@ FORMAT = "openai_chat"
 _EMPTY = Raw(b"null")
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop", "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls",
-    "content_filter": "content_filter",
+    "content_filter": "content_filter", "error": "error",
 }  # fmt: skip
 
 

@@ -142,6 +142,11 @@ def test_a_choice_that_only_finished_is_a_choice() -> None:
     ]
 
 
+def test_a_choice_that_says_nothing_is_a_choice() -> None:
+    reply = Reply(id="x", model="m", created_s=0, choices=[Choice(0, Message("assistant", []))])
+    assert fold(unfold(reply)) == reply
+
+
 def test_log_probabilities_are_joined_end_to_end() -> None:
     pieces = [b'{"content":[{"a":1.50}],"refusal":null}', b'{"content":null,"refusal":[2]}', b'{"content":[3]}']
     reply = fold(LogprobsDelta(logprobs=Raw(piece)) for piece in pieces)

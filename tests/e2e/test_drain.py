@@ -12,7 +12,7 @@ from tests.e2e.talk import Wire, ask, chat, payloads, request_bytes, text_of, th
 from tests.fake import FakeProvider, Script
 
 STREAMS = 50
-CHUNKS = 12
+CHUNKS = 8
 PAUSE_S = 0.15
 EXIT_WITHIN_S = 1.0
 TICKING = Script(chunks=["tick "], repeat_chunks=CHUNKS, delay_between_chunks_s=PAUSE_S)
@@ -146,13 +146,13 @@ def test_new_calls_are_served_until_the_pre_drain_window_is_over(fake: FakeProvi
 
 
 def test_a_second_sigterm_changes_nothing(fake: FakeProvider) -> None:
-    fake.script("ticking", TICKING)
+    fake.script("ticking", Script(chunks=["tick "], repeat_chunks=8, delay_between_chunks_s=0.06))
     with GatewayProcess(config(fake)) as gateway:
         (stream,) = open_streams(gateway, "up/ticking", 1)
         stream.read_until(b"tick")
         for _ in range(3):
             gateway.terminate()
-            time.sleep(0.1)
+            time.sleep(0.05)
         ((rest, _),) = read_rests([stream])
         assert b"[DONE]" in rest
         assert gateway.wait(10) == 0

@@ -15,7 +15,7 @@ from tests.e2e.talk import CHAT, chat, frames, payloads, request_bytes, text_of,
 from tests.fake import FakeProvider, Script, ToolCall, Usage
 from tests.fault import FaultProxy
 
-KEEPALIVE_S = 0.2
+KEEPALIVE_S = 0.15
 DONE = b"data: [DONE]\n\n"
 CHUNK = (
     b'data: {"id": "x",  "choices": [{"index": 0, "delta": {"content": "%b"}, "finish_reason": null}], "o": 1e2}\n\n'
@@ -251,7 +251,7 @@ def test_comments_break_the_silence_before_the_first_token(restless: GatewayProc
 
 @pytest.mark.parametrize("model", ["m", "by-ollama", "by-tgi"])
 def test_comments_break_the_silence_between_chunks(restless: GatewayProcess, fake: FakeProvider, model: str) -> None:
-    fake.script("fake-model", Script(chunks=["a ", "b "], delay_between_chunks_s=KEEPALIVE_S * 3))
+    fake.script("fake-model", Script(chunks=["a ", "b "], delay_between_chunks_s=KEEPALIVE_S * 2.5))
     body = stream_of(restless, model).body
     assert any(frame.startswith(b":") for frame in frames(body)[1:-1])
     assert text_of(payloads(body)) == "a b "

@@ -87,7 +87,7 @@ async def test_a_stalled_reader_stalls_nobody_and_what_is_lost_is_counted(
         if number % 100 == 0:
             await asyncio.sleep(0.001)
     assert loop.time() - begun < 5
-    drain = threading.Thread(target=collect, args=(pipe, got := list[bytes]()))
+    drain = threading.Thread(target=collect, args=(pipe, got := list[bytes]()), daemon=True)
     drain.start()
     await asyncio.to_thread(writer.close, 5.0)
     os.close(pipe.write_end)
@@ -107,14 +107,15 @@ def collect(pipe: Pipe, into: list[bytes]) -> None:
 
 async def test_the_bound_is_the_same_after_many_lines(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "MAX_HELD_BYTES", 10_000)
-    drain = threading.Thread(target=collect, args=(pipe, got := list[bytes]()))
+    drain = threading.Thread(target=collect, args=(pipe, got := list[bytes]()), daemon=True)
     drain.start()
     writer = LineWriter(pipe.write_end)
     for _ in range(20):  # of empty lines all that is held is their ends
         for _ in range(1000):
             writer.write(b"")
-        while writer._timer is not None or writer._taken_bytes != writer._written_bytes:  # noqa: ASYNC110  a thread sets no event
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(5):
+            while writer._timer is not None or writer._taken_bytes != writer._written_bytes:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)  # the thread that writes has no event to wait for
     before = sum(map(len, got))
     for _ in range(200):
         writer.write(b"y" * 999)
@@ -141,6 +142,6 @@ async def test_closing_does_not_wait_for_ever(pipe: Pipe) -> None:
     begun = loop.time()
     writer.close(0.05)
     assert loop.time() - begun < 2
-    threading.Thread(target=collect, args=(pipe, [])).start()
+    threading.Thread(target=collect, args=(pipe, []), daemon=True).start()
     await asyncio.sleep(0.05)
     os.close(pipe.write_end)
