@@ -10,7 +10,7 @@ from switchgear.core.errors import ClientClosed, SwitchgearError
 from switchgear.core.protocols import Call
 from switchgear.core.types import Event, ModelInfo, Reply, to_json
 from switchgear.engine.streaming import Stream
-from switchgear.formats import openai_chat
+from switchgear.formats import openai_reply
 from switchgear.formats.openai_stream import StreamReader
 from switchgear.pages import ModelPages
 from switchgear.surfaces.openai import OpenAIChat
@@ -51,7 +51,7 @@ class Gateway:
         try:
             result = await self._run(call, {"model": model, "messages": messages, **parameters, "stream": False})
             assert isinstance(result, bytes)
-            return openai_chat.read_reply(result)
+            return openai_reply.read_reply(result)
         finally:
             self._finish(call)
 

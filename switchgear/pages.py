@@ -13,7 +13,7 @@ from switchgear.core.version import VERSION
 from switchgear.edge import Page
 from switchgear.engine.discovery import Discovery
 from switchgear.engine.routing import Router
-from switchgear.formats import openai_chat
+from switchgear.formats import openai_models
 from switchgear.policies.allowed_models import may_use
 
 
@@ -27,7 +27,7 @@ class ModelPages:
     async def list(self, call: Call, rest: str) -> Page:
         """All models the caller's key may use."""
         await self._discovery.first()
-        return Page(openai_chat.write_models(list(self._visible(call))))
+        return Page(openai_models.write_models(list(self._visible(call))))
 
     async def one(self, call: Call, rest: str) -> Page:
         """One model, by an id that may hold slashes. Raises ModelNotFound."""
@@ -35,7 +35,7 @@ class ModelPages:
         models = {model.id: model for model in self._visible(call)}
         if rest not in models:
             raise ModelNotFound(rest, difflib.get_close_matches(rest[:200], models, n=3, cutoff=0.5))
-        return Page(to_json(openai_chat.write_model(models[rest])))
+        return Page(to_json(openai_models.write_model(models[rest])))
 
     def _visible(self, call: Call) -> Iterable[ModelInfo]:
         for model in self.all():

@@ -14,6 +14,9 @@ from switchgear.core.errors import InvalidRequest
 
 MAX_DEPTH = 128
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes that are no JSON, or not the JSON that was expected, may raise."""
+
 T = TypeVar("T")
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
@@ -53,6 +56,11 @@ def invalid_field(error: msgspec.ValidationError) -> InvalidRequest:
     if not param:
         return InvalidRequest("The request body must be a JSON object.", code="invalid_json")
     return InvalidRequest(f"Field '{param}': {what[:1].lower()}{what[1:]}.", param=param, code="invalid_type")
+
+
+def untranslatable(param: str, why: str) -> InvalidRequest:
+    """The refusal of a field that the provider cannot be asked; ``why`` names the provider first."""
+    return InvalidRequest(f"{param!r} cannot be translated: {why}.", param=param, code="unsupported_value")
 
 
 def is_too_deep(body: bytes) -> bool:
@@ -105,6 +113,11 @@ def append_field(body: bytes, name: str, value: bytes) -> bytes:
         return body
     head = body[:end].rstrip()
     return b'%b%b"%b":%b%b' % (head, b"" if head.endswith(b"{") else b",", name.encode(), value, body[len(head) :])
+
+
+def own_copy(value: Raw) -> Raw | None:
+    """A copy of a value that does not keep the whole body alive; None for JSON's null."""
+    return None if bytes(value) == b"null" else value.copy()
 
 
 def _duplicate() -> InvalidRequest:

@@ -24,7 +24,9 @@ from switchgear.core.types import (
     UsageReport,
     to_json,
 )
-from switchgear.formats.openai_chat import WireUsage, read_error, read_finish, read_usage, write_error, write_usage
+from switchgear.formats.body import UNREADABLE
+from switchgear.formats.openai_error import read_error, write_error
+from switchgear.formats.openai_reply import WireUsage, read_finish, read_usage, write_usage
 from switchgear.formats.sse import SseEvent, SseReader, SseRelay, data_frame
 
 DONE = b"[DONE]"
@@ -122,7 +124,7 @@ class _ChatWatch:
             return True
         try:
             chunk = _SEEN.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise _not_a_chunk(event, data) from None
         if event == "error" or (chunk.error is not _NULL and bytes(chunk.error) != b"null"):
             raise read_error(502, {}, data)
@@ -144,7 +146,7 @@ class _ChatWatch:
             lines, count = lines[: -len(DONE) - 1], count - 1
         try:
             chunks = _SEEN.decode_lines(lines)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return None
         if len(chunks) != count:
             return None
@@ -202,7 +204,7 @@ class StreamReader:
     def _read(self, event: SseEvent) -> Iterator[Event]:
         try:
             chunk = _CHUNK.decode(event.data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise _not_a_chunk(event.event, event.data) from None
         if event.event == "error" or bytes(chunk.error) != b"null":
             raise read_error(502, {}, event.data)

@@ -15,7 +15,7 @@ from switchgear.core.protocols import Decoder
 from switchgear.core.settings import ProviderSettings
 from switchgear.core.types import Chat, Endpoint, HttpRequest, ModelInfo, Reply, Target, to_json
 from switchgear.core.version import VERSION
-from switchgear.formats import openai_chat
+from switchgear.formats import openai_chat, openai_error, openai_reply
 from switchgear.formats.openai_stream import StreamReader
 
 
@@ -169,7 +169,7 @@ class CompatProvider:
 
     def read_reply(self, body: bytes, chat: Chat) -> Reply:
         """A whole chat completion. Raises UpstreamInvalid where it is not one."""
-        return openai_chat.read_reply(body)
+        return openai_reply.read_reply(body)
 
     def decoder(self, chat: Chat) -> Decoder:
         """A decoder for one stream of chat completion chunks."""
@@ -177,7 +177,7 @@ class CompatProvider:
 
     def read_error(self, status: int, headers: dict[str, str], body: bytes) -> SwitchgearError:
         """The vendor's own status, words and ``Retry-After``. Header names come in lower case."""
-        return openai_chat.read_error(status, headers, body)
+        return openai_error.read_error(status, headers, body)
 
     def list_models(self) -> HttpRequest | None:
         """``GET {base_url}/models``; None for a vendor that has no such list."""

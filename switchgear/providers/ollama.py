@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from switchgear.core.errors import ConfigError, SwitchgearError
 from switchgear.core.settings import ProviderSettings
 from switchgear.core.types import Chat, Endpoint, HttpRequest, ModelInfo, Reply, Target
-from switchgear.formats import ollama
+from switchgear.formats import ollama, ollama_reply
 
 DEFAULT_BASE_URL = "http://127.0.0.1:11434"
 
@@ -37,15 +37,15 @@ class OllamaProvider:
 
     def read_reply(self, body: bytes, chat: Chat) -> Reply:
         """A whole answer to ``chat``. Raises UpstreamInvalid where it is not one."""
-        return ollama.read_reply(body)
+        return ollama_reply.read_reply(body)
 
-    def decoder(self, chat: Chat) -> ollama.StreamReader:
+    def decoder(self, chat: Chat) -> ollama_reply.StreamReader:
         """A new decoder, for one streamed answer to ``chat``."""
-        return ollama.StreamReader()
+        return ollama_reply.StreamReader()
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> SwitchgearError:
         """What an answer of status 400 or more means."""
-        return ollama.read_error(status, headers, body)
+        return ollama_reply.read_error(status, headers, body)
 
     def list_models(self) -> HttpRequest:
         """The request that lists the models pulled on that server."""
@@ -53,4 +53,4 @@ class OllamaProvider:
 
     def read_models(self, body: bytes) -> list[ModelInfo]:
         """The models in the answer to that request."""
-        return ollama.read_models(body)
+        return ollama_reply.read_models(body)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from switchgear.core.errors import ConfigError, SwitchgearError
 from switchgear.core.settings import ProviderSettings
 from switchgear.core.types import Chat, Endpoint, HttpRequest, ModelInfo, Reply, Target
-from switchgear.formats import tgi
+from switchgear.formats import tgi, tgi_prompt, tgi_reply
 
 DEFAULT_CHAT_TEMPLATE = "chatml"
 
@@ -44,15 +44,15 @@ class TgiProvider:
 
     def read_reply(self, body: bytes, chat: Chat) -> Reply:
         """A whole answer to ``chat``. Raises UpstreamInvalid where it is not one."""
-        return tgi.read_reply(body, chat)
+        return tgi_reply.read_reply(body, chat)
 
-    def decoder(self, chat: Chat) -> tgi.StreamReader:
+    def decoder(self, chat: Chat) -> tgi_reply.StreamReader:
         """A new decoder, for one streamed answer to ``chat``."""
-        return tgi.StreamReader(chat)
+        return tgi_reply.StreamReader(chat)
 
     def read_error(self, status: int, headers: Mapping[str, str], body: bytes) -> SwitchgearError:
         """What an answer of status 400 or more means."""
-        return tgi.read_error(status, headers, body)
+        return tgi_reply.read_error(status, headers, body)
 
     def list_models(self) -> HttpRequest:
         """The request that says which model that server serves."""
@@ -60,15 +60,15 @@ class TgiProvider:
 
     def read_models(self, body: bytes) -> list[ModelInfo]:
         """The one model in the answer to that request."""
-        return tgi.read_models(body)
+        return tgi_reply.read_models(body)
 
 
 def _problems(name: str, settings: ProviderSettings, chat_template: object) -> list[str]:
     problems = []
     if not settings.base_url:
         problems.append(f"providers.{name}.base_url: missing; say where the TGI server is.")
-    if not isinstance(chat_template, str) or chat_template not in tgi.CHAT_TEMPLATES:
-        names = ", ".join(tgi.CHAT_TEMPLATES)
+    if not isinstance(chat_template, str) or chat_template not in tgi_prompt.CHAT_TEMPLATES:
+        names = ", ".join(tgi_prompt.CHAT_TEMPLATES)
         problems.append(f"providers.{name}.options.chat_template: {chat_template!r} is not one of {names}.")
     unknown = sorted(set(settings.options) - {"chat_template"})
     problems += [f"providers.{name}.options.{option}: no such option." for option in unknown]

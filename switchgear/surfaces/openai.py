@@ -6,7 +6,7 @@ from typing import Any
 from switchgear.core.errors import SwitchgearError
 from switchgear.core.protocols import Relay, StreamWriter
 from switchgear.core.types import Chat, Reply, Usage
-from switchgear.formats import openai_chat, openai_stream
+from switchgear.formats import openai_chat, openai_error, openai_reply, openai_stream
 from switchgear.formats.sse import KEEPALIVE
 
 NAME = "openai"
@@ -28,7 +28,7 @@ class OpenAIChat:
 
     def glance_reply(self, body: bytes) -> Usage | None:
         """The usage in a reply that passes verbatim. Raises UpstreamError where it is no reply."""
-        return openai_chat.glance_reply(body)
+        return openai_reply.glance_reply(body)
 
     def reply_id(self, call_id: str) -> str:
         """An id in this dialect's style, for a reply whose provider gave none."""
@@ -36,11 +36,11 @@ class OpenAIChat:
 
     def write_reply(self, reply: Reply, chat: Chat) -> bytes:
         """A whole reply."""
-        return openai_chat.write_reply(reply, chat.model)
+        return openai_reply.write_reply(reply, chat.model)
 
     def add_extension(self, body: bytes, extension: Mapping[str, Any]) -> bytes:
         """A whole reply with the ``x_gateway`` object added."""
-        return openai_chat.add_extension(body, extension)
+        return openai_reply.add_extension(body, extension)
 
     def relay(self, chat: Chat) -> Relay:
         """A relay for one stream that is already in this format."""
@@ -52,7 +52,7 @@ class OpenAIChat:
 
     def write_error(self, error: SwitchgearError) -> bytes:
         """The body of an error reply."""
-        return openai_chat.write_error(error)
+        return openai_error.write_error(error)
 
     def write_stream_error(self, error: SwitchgearError) -> bytes:
         """The frame that ends a stream which failed after it began."""

@@ -11,7 +11,7 @@ from switchgear.app import Parts
 from switchgear.core.protocols import Call, Decoder, Format, Phase, Policy, Provider, Relay, Strategy, StreamWriter
 from switchgear.core.settings import KeySettings, ProviderSettings, Secret, ServerSettings, Settings
 from switchgear.core.types import Chat, Message, Prompt, Text
-from switchgear.formats import ollama, openai_stream, tgi
+from switchgear.formats import ollama_reply, openai_stream, tgi_reply
 from switchgear.policies.allowed_models import AllowedModels
 from switchgear.policies.auth import Auth
 from switchgear.policies.log import RequestLog
@@ -28,7 +28,7 @@ CHAT = Chat("m", prompt=Prompt(messages=[Message("user", [Text("Hello")])]))
 LOCAL = ProviderSettings(base_url="http://127.0.0.1:1/v1", kind="openai_compatible")
 
 # That these assignments type-check is the point; that they run shows that the pieces can be built.
-DECODERS: list[Decoder] = [openai_stream.StreamReader(), ollama.StreamReader(), tgi.StreamReader(CHAT)]
+DECODERS: list[Decoder] = [openai_stream.StreamReader(), ollama_reply.StreamReader(), tgi_reply.StreamReader(CHAT)]
 RELAYS: list[Relay] = [openai_stream.relay(True)]
 WRITERS: list[StreamWriter] = [openai_stream.StreamWriter("m", include_usage=True)]
 FORMATS: list[Format] = [OpenAIChat()]

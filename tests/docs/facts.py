@@ -67,12 +67,16 @@ def reply_headers() -> set[str]:
 
 
 def refusals(module: str) -> list[tuple[str, str]]:
-    """Per field that a format refuses outright, the field and why: its ``_cannot("field", "why")`` calls."""
+    """Per field that a format refuses outright, the field and why: its ``untranslatable("field", "why")`` calls.
+
+    A format is ``module`` and all the modules beside it whose names begin with that name.
+    """
+    files = [CODE / "formats" / f"{module}.py", *sorted((CODE / "formats").glob(f"{module}_*.py"))]
     found = []
-    for node in ast.walk(_tree(CODE / "formats" / f"{module}.py")):
+    for node in (node for file in files for node in ast.walk(_tree(file))):
         match node:
             case ast.Call(
-                func=ast.Name(id="_cannot"),
+                func=ast.Name(id="untranslatable"),
                 args=[ast.Constant(value=str(field)), ast.Constant(value=str(why))],
             ):
                 found.append((field, why))

@@ -9,7 +9,7 @@ from switchgear.bench import command as bench_command
 from switchgear.cli.main import cli
 from switchgear.config.kinds import KINDS
 from switchgear.core.errors import SwitchgearError, UpstreamRejected
-from switchgear.formats import ollama, tgi
+from switchgear.formats import ollama, tgi, tgi_prompt
 from switchgear.providers.compat import KINDS as COMPATIBLE
 from tests.docs.facts import CODE, error_classes, metrics, refusals
 
@@ -128,18 +128,18 @@ def ollama_options() -> str:
 
 
 def _ollama_options() -> list[tuple[str, str]]:
-    return [*ollama._OPTIONS.items(), ("stop", "stop")]
+    return [*ollama.OPTIONS.items(), ("stop", "stop")]
 
 
 def ollama_think() -> str:
     """What a reasoning effort becomes."""
-    rows = [[f"`{effort}`", f"`{str(think).lower()}`"] for effort, think in ollama._THINK.items()]
+    rows = [[f"`{effort}`", f"`{str(think).lower()}`"] for effort, think in ollama.THINK.items()]
     return _table(("`reasoning_effort`", "`think`"), rows)
 
 
 def tgi_templates() -> str:
     """The chat templates there are."""
-    rows = [[f"`{name}`", _first_sentence(one)] for name, one in tgi.CHAT_TEMPLATES.items()]
+    rows = [[f"`{name}`", _first_sentence(one)] for name, one in tgi_prompt.CHAT_TEMPLATES.items()]
     return _table(("`chat_template`", "for"), rows)
 
 
@@ -152,8 +152,8 @@ def _dropped(what: dict[str, str]) -> str:
     return _table(("field", "why that harms nobody"), [[f"`{name}`", why] for name, why in what.items()])
 
 
-def _refused(module: str, vendor: str) -> str:
-    rows = [[f"`{field}`", f"{vendor} {why}"] for field, why in refusals(module)]
+def _refused(module: str) -> str:
+    rows = [[f"`{field}`", why] for field, why in refusals(module)]
     return _table(("field", "because"), rows)
 
 
@@ -183,12 +183,12 @@ PARTS: dict[str, Callable[[], str]] = {
     "prefixes": prefixes_table,
     "ollama options": ollama_options,
     "ollama think": ollama_think,
-    "ollama carried": lambda: _carried([*ollama._CARRIED_EXTRA, "options"]),
+    "ollama carried": lambda: _carried([*ollama.CARRIED_EXTRA, "options"]),
     "ollama dropped": lambda: _dropped(ollama.DROPPED),
-    "ollama refused": lambda: _refused("ollama", "Ollama"),
+    "ollama refused": lambda: _refused("ollama"),
     "tgi templates": tgi_templates,
-    "tgi carried": lambda: _carried(tgi._CARRIED_EXTRA),
+    "tgi carried": lambda: _carried(tgi.CARRIED_EXTRA),
     "tgi dropped": lambda: _dropped(tgi.DROPPED),
-    "tgi refused": lambda: _refused("tgi", "TGI"),
+    "tgi refused": lambda: _refused("tgi"),
     "file docs/examples/my_provider.py": lambda: _file("docs/examples/my_provider.py"),
 }

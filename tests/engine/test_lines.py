@@ -114,8 +114,8 @@ async def test_the_bound_is_the_same_after_many_lines(pipe: Pipe, monkeypatch: p
         for _ in range(1000):
             writer.write(b"")
         async with asyncio.timeout(5):
-            while writer._timer is not None or writer._taken_bytes != writer._written_bytes:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)  # the thread that writes has no event to wait for
+            while writer._timer is not None or writer._taken_bytes != writer._written_bytes:  # noqa: ASYNC110 a thread sets no event
+                await asyncio.sleep(0.001)
     before = sum(map(len, got))
     for _ in range(200):
         writer.write(b"y" * 999)

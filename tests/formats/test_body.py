@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from msgspec import Raw, Struct
 
 from switchgear.core.errors import InvalidRequest
-from switchgear.formats.body import MAX_DEPTH, append_field, is_too_deep, read_object, replace_fields
+from switchgear.formats.body import (
+    MAX_DEPTH,
+    UNREADABLE,
+    append_field,
+    is_too_deep,
+    own_copy,
+    read_object,
+    replace_fields,
+    untranslatable,
+)
 from tests.formats.json_bodies import VALUES, Body, Field, bodies, fields
 
 
@@ -211,3 +220,24 @@ def test_nothing_is_appended_to_what_is_no_object(body: bytes) -> None:
 def test_what_is_written_is_json_again() -> None:
     changed = replace_fields(b'{"a":{"model":1}}', {"model": b'"n"', "b": b"[1]"})
     assert json.loads(changed) == {"a": {"model": 1}, "model": "n", "b": [1]}
+
+
+@pytest.mark.parametrize("said", [b"", b"{", b'{"a":"\xff"}', b"[" * 99_999])
+def test_what_cannot_be_read_is_told_from_mistakes_of_ours(said: bytes) -> None:
+    with pytest.raises(UNREADABLE):
+        msgspec.json.decode(said)
+
+
+def test_a_refused_field_is_named_with_the_reason() -> None:
+    refused = untranslatable("n", "Ollama gives one answer at a time")
+    assert (refused.status, refused.param, refused.code) == (400, "n", "unsupported_value")
+    assert refused.message == "'n' cannot be translated: Ollama gives one answer at a time."
+
+
+def test_a_copy_says_the_same_and_null_is_nothing() -> None:
+    value = msgspec.json.decode(b'{"a": [1.50] }', type=dict[str, Raw])["a"]
+    copy = own_copy(value)
+    assert copy is not None
+    assert copy is not value
+    assert bytes(copy) == bytes(value) == b"[1.50]"
+    assert own_copy(Raw(b"null")) is None

@@ -1,48 +1,17 @@
-"""OpenAI chat completions: bytes that pass, requests and replies both ways, errors in every shape."""
+"""OpenAI chat completions: bytes that pass, and requests both ways."""
 
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
-from openai.types.chat import ChatCompletion
 
-from switchgear.core.errors import (
-    InvalidRequest,
-    ModelNotFound,
-    RateLimited,
-    SwitchgearError,
-    UpstreamError,
-    UpstreamInvalid,
-    UpstreamRejected,
-)
-from switchgear.core.types import (
-    Audio,
-    Chat,
-    Choice,
-    Document,
-    Image,
-    Message,
-    ModelInfo,
-    Origin,
-    Part,
-    Prompt,
-    Refusal,
-    Reply,
-    ResponseFormat,
-    Target,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-    Usage,
-)
+from switchgear.core.errors import InvalidRequest
+from switchgear.core.types import Chat, Origin, Prompt, ResponseFormat, Target, Tool, ToolChoice
 from switchgear.formats import openai_chat
+from tests.formats.drawn_messages import NAMES, TEXTS, messages
 from tests.formats.json_bodies import VALUES, Body, bodies, fields
 
 TARGET = Target("openai", 'gpt-"4o"')
@@ -52,11 +21,6 @@ HELLO = {"role": "user", "content": "Hello"}
 
 def body(**more: Any) -> bytes:
     return json.dumps({"model": "fast", "messages": [HELLO], **more}).encode()
-
-
-def values(value: Any) -> Any:
-    """As plain values, so that Raw compares by what it says."""
-    return json.loads(msgspec.json.encode(value))
 
 
 # --- requests that pass through ----------------------------------------------------------------------------------
@@ -173,50 +137,8 @@ def rewritten(prompt: Prompt, *, stream: bool = False) -> bytes:
     return openai_chat.write_request(Chat("fast", stream=stream, prompt=prompt), TARGET)
 
 
-NAMES = st.text("abcdef_-0123456789", min_size=1, max_size=6)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-SAID = TEXTS.filter(bool)
-BASE64 = st.sampled_from(["iVBORw0KGgo=", "AA==", "JVBERi0="])
 NUMBERS = st.floats(-2, 2, allow_nan=False)
 SCHEMAS = VALUES.map(lambda value: Raw(f'{{"type":"object","default":{value}}}'.encode()))
-IMAGES = st.one_of(
-    st.builds(Image, url=st.just("https://example.org/a,b.png"), detail=st.none() | st.sampled_from(["low", "auto"])),
-    st.builds(Image, data=BASE64, media_type=st.just("image/png"), detail=st.none() | st.just("high")),
-)
-DOCUMENTS = st.one_of(
-    st.builds(Document, file_id=NAMES),
-    st.builds(Document, data=BASE64, media_type=st.just("application/pdf"), filename=st.just("a.pdf")),
-    st.builds(Document, data=BASE64, filename=st.just("a.pdf")),
-)
-CALLS = st.builds(ToolCall, id=NAMES, name=NAMES, arguments=TEXTS)
-
-
-@st.composite
-def contents(draw: st.DrawFn) -> list[Part]:
-    """Parts as the format carries them: one text, or pieces of which not all are text."""
-    if draw(st.booleans()):
-        return [Text(draw(TEXTS))]
-    pieces = draw(st.lists(st.one_of(st.builds(Text, TEXTS), IMAGES, DOCUMENTS), max_size=3))
-    sound = Audio(draw(BASE64), draw(st.sampled_from(["wav", "mp3"])))
-    return [*pieces, sound, *draw(st.lists(st.builds(Text, TEXTS), max_size=2))]
-
-
-@st.composite
-def messages(draw: st.DrawFn) -> Message:
-    """A turn of any role, its parts in the order the format has them."""
-    role = draw(st.sampled_from(["system", "developer", "user", "assistant", "tool"]))
-    name = draw(st.none() | NAMES)
-    if role in ("system", "developer"):
-        return Message(role, [Text(draw(TEXTS))], name)  # type: ignore[arg-type]  # hypothesis widens the literals
-    if role == "user":
-        return Message("user", draw(contents()), name)
-    if role == "tool":
-        shown = draw(st.one_of(st.just([]), st.builds(lambda t: [Text(t)], TEXTS), st.builds(lambda i: [i], IMAGES)))
-        return Message("tool", [ToolResult(draw(NAMES), shown)], name)
-    thought = [Thinking(draw(SAID))] if draw(st.booleans()) else []
-    text = [Text(draw(TEXTS))] if draw(st.booleans()) else []
-    refusal = [Refusal(draw(SAID))] if draw(st.booleans()) else []
-    return Message("assistant", [*thought, *text, *refusal, *draw(st.lists(CALLS, max_size=2))], name)
 
 
 PROMPTS = st.builds(
@@ -279,25 +201,6 @@ def test_a_request_in_another_format_is_written_anew() -> None:
     assert json.loads(openai_chat.write_request(chat, TARGET)) == {"model": TARGET.model, "messages": []}
 
 
-def test_results_in_a_turn_of_the_user_become_tool_turns_before_it() -> None:
-    said = Message("user", [ToolResult("a", [Text("1")]), ToolResult("b", [Text("2")]), Text("And now?")])
-    assert json.loads(rewritten(Prompt(messages=[said])))["messages"] == [
-        {"role": "tool", "content": "1", "tool_call_id": "a"},
-        {"role": "tool", "content": "2", "tool_call_id": "b"},
-        {"role": "user", "content": "And now?"},
-    ]
-    only = Message("user", [ToolResult("a", [Text("1")])])
-    assert [turn["role"] for turn in json.loads(rewritten(Prompt(messages=[only])))["messages"]] == ["tool"]
-
-
-def test_a_picture_of_unknown_type_is_still_a_data_url() -> None:
-    written = json.loads(rewritten(Prompt(messages=[Message("user", [Image(data="AA==")])])))
-    assert written["messages"][0]["content"][0]["image_url"]["url"] == "data:;base64,AA=="
-    assert prompt_of(messages=written["messages"]).messages[0].parts == [
-        Image(data="AA==", media_type="application/octet-stream")
-    ]
-
-
 def test_both_names_of_the_token_limit_are_read_and_the_newer_counts() -> None:
     assert prompt_of(max_tokens=5).max_tokens == 5
     assert prompt_of(max_completion_tokens=6).max_tokens == 6
@@ -339,202 +242,3 @@ def test_what_is_wrong_with_a_conversation_is_said(more: dict[str, Any], param: 
     with pytest.raises(InvalidRequest) as refused:
         prompt_of(**more)
     assert (refused.value.param, refused.value.code) == (param, code)
-
-
-# --- replies -----------------------------------------------------------------------------------------------------
-
-LOGPROBS = st.builds(lambda token: Raw(msgspec.json.encode({"content": [{"token": token}], "refusal": None})), TEXTS)
-COUNTS = st.integers(0, 10**6)
-REPLIES = st.builds(
-    Reply,
-    id=TEXTS,
-    model=SAID,
-    created_s=st.integers(0, 2**40),
-    choices=st.lists(
-        st.builds(
-            Choice,
-            st.integers(0, 3),
-            st.tuples(
-                st.lists(st.builds(Thinking, SAID), max_size=1),
-                st.lists(st.builds(Text, SAID), max_size=1),
-                st.lists(st.builds(Refusal, SAID), max_size=1),
-                st.lists(CALLS, max_size=2),
-            ).map(lambda parts: Message("assistant", [*parts[0], *parts[1], *parts[2], *parts[3]])),
-            st.none() | st.sampled_from(["stop", "length", "tool_calls", "content_filter"]),
-            st.none() | LOGPROBS,
-        ),
-        max_size=3,
-    ),
-    usage=st.none() | st.builds(Usage, COUNTS, COUNTS, cached_input_tokens=COUNTS, reasoning_tokens=COUNTS),
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(REPLIES)
-def test_a_written_reply_reads_back_as_the_same(reply: Reply) -> None:
-    written = openai_chat.write_reply(reply, reply.model)
-    assert openai_chat.read_reply(written) == reply
-    assert openai_chat.glance_reply(written) == reply.usage
-
-
-@settings(max_examples=60, deadline=None)
-@given(REPLIES)
-def test_the_sdk_reads_a_written_reply(reply: Reply) -> None:
-    for choice in reply.choices:
-        choice.finish_reason = choice.finish_reason or "stop"
-        choice.logprobs = None
-    completion = ChatCompletion.model_validate_json(openai_chat.write_reply(reply, "asked for"))
-    assert completion.model == "asked for"
-    assert [choice.message.content or "" for choice in completion.choices] == [c.message.text for c in reply.choices]
-    if completion.usage is not None and reply.usage is not None:
-        assert completion.usage.total_tokens == reply.usage.total_tokens
-
-
-def test_a_reply_that_says_nothing_has_empty_content() -> None:
-    reply = Reply(id="x", model="m", created_s=0, choices=[Choice(0, Message("assistant", []), "stop")])
-    assert json.loads(openai_chat.write_reply(reply, "m"))["choices"][0]["message"]["content"] == ""
-    reply.choices[0].message.parts = [ToolCall("a", "f", "{}")]
-    assert json.loads(openai_chat.write_reply(reply, "m"))["choices"][0]["message"]["content"] is None
-
-
-def test_fields_of_a_reply_that_nobody_knows_do_not_matter() -> None:
-    reply = openai_chat.read_reply(
-        b'{"x":1,"created":1.5,"choices":[{"y":2,"message":{"content":"Hi","annotations":[]}}],"usage":null}'
-    )
-    assert (reply.text, reply.created_s, reply.usage) == ("Hi", 1, None)
-
-
-@pytest.mark.parametrize("read", [openai_chat.read_reply, openai_chat.glance_reply])
-@pytest.mark.parametrize(
-    "said", [b"", b"<html>", b"[]", b"null", b"{}", b'{"choices":5}', b'{"choices":null}', b'{"choices":[', b"[" * 9999]
-)
-def test_what_is_no_reply_is_invalid(read: Any, said: bytes) -> None:
-    with pytest.raises(UpstreamInvalid) as invalid:
-        read(said)
-    assert invalid.value.status == 502
-
-
-@pytest.mark.parametrize("read", [openai_chat.read_reply, openai_chat.glance_reply])
-@pytest.mark.parametrize("status", [429, 503])
-def test_an_error_in_a_reply_of_status_200_is_that_error(read: Any, status: int) -> None:
-    with pytest.raises(UpstreamRejected, match="slow down") as rejected:
-        read(b'{"error":{"message":"slow down","code":%d}}' % status)
-    assert rejected.value.status == status
-
-
-def test_an_error_beside_no_choices_is_an_error() -> None:
-    with pytest.raises(UpstreamRejected, match="no luck"):
-        openai_chat.glance_reply(b'{"choices":[],"error":"no luck"}')
-
-
-@pytest.mark.parametrize("cut", range(0, 180, 9))
-def test_a_reply_cut_short_is_never_a_reply(cut: int) -> None:
-    reply = Reply(
-        id="x",
-        model="m",
-        created_s=0,
-        choices=[Choice(0, Message("assistant", [Text("Grüße")]), "stop")],
-        usage=Usage(1, 2),
-    )
-    whole = openai_chat.write_reply(reply, "m")
-    assert cut < len(whole)
-    for read in (openai_chat.read_reply, openai_chat.glance_reply):
-        with pytest.raises(UpstreamError):
-            read(whole[:cut])
-
-
-def test_the_extension_comes_last() -> None:
-    extended = openai_chat.add_extension(b'{"id": "x"}', {"provider": "openai", "cost_usd": None})
-    assert extended == b'{"id": "x","x_gateway":{"provider":"openai","cost_usd":null}}'
-
-
-# --- errors ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("said", "message"),
-    [
-        (b'{"error":{"message":"no","type":"t","code":"c","param":"p"}}', "no"),
-        (b'{"error":"no"}', "no"),
-        (b'{"message":"no"}', "no"),
-        (b'{"detail":"no"}', "no"),
-        (b'[{"error":{"message":"no"}}]', "no"),
-        (b"no", "no"),
-        (b"", "The provider answered 400."),
-        (b"<html>no</html>", "The provider answered 400."),
-        (b"{", "The provider answered 400."),
-        (b'{"error":5}', "The provider answered 400."),
-        (b'{"error":{"message":5}}', "The provider answered 400."),
-        (b"[]", "The provider answered 400."),
-        (b"\xff", "\ufffd"),
-    ],
-)
-def test_an_error_is_read_in_whatever_shape_it_comes(said: bytes, message: str) -> None:
-    error = openai_chat.read_error(400, {}, said)
-    assert (error.status, error.message) == (400, message)
-
-
-def test_an_error_keeps_the_providers_words_and_when_to_come_back() -> None:
-    said = b'{"error":{"message":"slow","type":"requests","code":"rate_limit","param":"messages"}}'
-    error = openai_chat.read_error(429, {"retry-after": "7"}, said)
-    assert (error.status, error.code, error.upstream_type, error.param) == (429, "rate_limit", "requests", "messages")
-    assert error.headers() == [(b"retry-after", b"7")]
-    assert json.loads(openai_chat.write_error(error)) == {
-        "error": {"message": "slow", "type": "requests", "param": "messages", "code": "rate_limit"}
-    }
-
-
-def test_a_long_error_is_cut() -> None:
-    assert len(openai_chat.read_error(500, {}, b'{"error":"%b"}' % (b"x" * 10_000)).message) == 2000
-
-
-@pytest.mark.parametrize(
-    ("code", "status"), [(429, 429), (599, 599), (200, 502), (1000, 502), ("429", 502), (True, 502)]
-)
-def test_an_error_inside_a_reply_names_its_own_status(code: object, status: int) -> None:
-    assert openai_chat.read_error(502, {}, json.dumps({"error": {"code": code}}).encode()).status == status
-
-
-def test_a_status_of_the_providers_own_is_not_overruled() -> None:
-    assert openai_chat.read_error(400, {}, b'{"error":{"code":500}}').status == 400
-
-
-@pytest.mark.parametrize(
-    ("error", "written"),
-    [
-        (InvalidRequest("bad", param="n", code="invalid_value"), ("invalid_request_error", "n", "invalid_value")),
-        (ModelNotFound("x"), ("invalid_request_error", "model", "model_not_found")),
-        (RateLimited("wait", retry_after_s=1), ("rate_limit_error", None, "rate_limit_exceeded")),
-        (UpstreamInvalid("odd"), ("upstream_error", None, "upstream_invalid_response")),
-        (SwitchgearError("odd"), ("api_error", None, None)),
-    ],
-)
-def test_an_error_is_written_in_openais_shape(
-    error: SwitchgearError, written: tuple[str, str | None, str | None]
-) -> None:
-    said = json.loads(openai_chat.write_error(error))
-    assert said.keys() == {"error"}
-    assert (said["error"]["type"], said["error"]["param"], said["error"]["code"]) == written
-    assert said["error"]["message"] == error.message
-    assert "provider" not in said["error"]
-    error.provider = "openai"
-    assert json.loads(openai_chat.write_error(error))["error"]["provider"] == "openai"
-
-
-# --- models ------------------------------------------------------------------------------------------------------
-
-
-def test_models_are_listed_in_openais_shape() -> None:
-    known = ModelInfo(
-        id="p/m", owned_by="p", created_s=5, context_window_tokens=8192, capabilities=["completion", "vision"]
-    )
-    assert json.loads(openai_chat.write_models([ModelInfo(id="fast"), known])) == {
-        "object": "list",
-        "data": [
-            {"id": "fast", "object": "model", "created": 0, "owned_by": ""},
-            {
-                "id": "p/m", "object": "model", "created": 5, "owned_by": "p", "context_window": 8192,
-                "capabilities": ["completion", "vision"],
-            },
-        ],
-    }  # fmt: skip

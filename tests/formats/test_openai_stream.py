@@ -28,7 +28,7 @@ from switchgear.core.types import (
     Usage,
     UsageReport,
 )
-from switchgear.formats import openai_chat
+from switchgear.formats import openai_reply
 from switchgear.formats.openai_stream import DONE_FRAME, StreamReader, StreamWriter, relay, write_stream_error
 from switchgear.formats.sse import SseRelay
 from tests.golden import GOLDEN, check_golden, pretty
@@ -274,7 +274,7 @@ def assembled(stream: bytes) -> Reply:
         if payload == "[DONE]":
             break
         state.handle_chunk(ChatCompletionChunk.model_validate_json(payload))
-    return openai_chat.read_reply(state.current_completion_snapshot.model_dump_json().encode())
+    return openai_reply.read_reply(state.current_completion_snapshot.model_dump_json().encode())
 
 
 # Azure's first chunk and a tool call without a type are not of the SDK's types; a stream of nothing comes to nothing.
@@ -290,7 +290,7 @@ def test_the_sdk_assembles_a_relayed_stream_as_we_fold_it(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(COMPLETE.keys() - {"empty"}))
 def test_a_folded_stream_is_the_whole_reply(name: str) -> None:
     reply = fold(events_of(COMPLETE[name]))
-    assert values(openai_chat.read_reply(openai_chat.write_reply(reply, reply.model))) == values(reply)
+    assert values(openai_reply.read_reply(openai_reply.write_reply(reply, reply.model))) == values(reply)
 
 
 # --- writing -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from switchgear.core.errors import UpstreamError
 from switchgear.core.protocols import Decoder
 from switchgear.core.types import Chat, Event, Message, Prompt, ResponseFormat, Text, Tool
-from switchgear.formats import ollama, openai_stream, tgi
+from switchgear.formats import ollama_reply, openai_stream, tgi_reply
 from switchgear.formats.sse import MAX_LINE_BYTES
 from tests.golden import GOLDEN
 from tests.golden.recordings import COMPLETE, FAILING, OPENAI, frame_ends, may_complete
@@ -102,7 +102,7 @@ TGI_ASKED: dict[str, dict[str, Any]] = {
 
 def read_tgi(name: str, chunks: Iterable[bytes]) -> Outcome:
     asked = Prompt(messages=HELLO, **TGI_ASKED.get(name, {"tools": [Tool("get_time")]}))
-    return decoded(tgi.StreamReader(Chat("any", stream=True, prompt=asked)), chunks)
+    return decoded(tgi_reply.StreamReader(Chat("any", stream=True, prompt=asked)), chunks)
 
 
 OPENAI_ERRORS = (
@@ -128,7 +128,7 @@ SUBJECTS = {
         COMPLETE, FAILING, frame_ends, may_complete, OPENAI_ERRORS, SSE_NONSENSE,
     ),
     "ollama": Subject(
-        lambda name, chunks: decoded(ollama.StreamReader(), chunks),
+        lambda name, chunks: decoded(ollama_reply.StreamReader(), chunks),
         files("ollama"), {}, lines_end, never,
         (b'{"error":"boom"}\n', b'{"error":"boom"}\r\n'),
         (b'{"message":{"cont\n', b"<html>\n", b"[]\n", b"{}\n"),
