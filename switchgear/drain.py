@@ -17,6 +17,7 @@ from switchgear.edge import Edge
 
 POLL_INTERVAL_S = 0.05
 LAST_WORDS_S = 5.0
+LOOK_FOR_PARENT_EVERY_S = 1.0
 
 _PR_SET_PDEATHSIG = 1
 _log = logging.getLogger("switchgear")
@@ -28,6 +29,7 @@ class Drain:
     def __init__(self, edge: Edge, settings: ServerSettings) -> None:
         self._edge = edge
         self._settings = settings
+        self._parent_id = 0
         self._task: asyncio.Task[None] | None = None
 
     def install(self) -> None:
@@ -37,7 +39,16 @@ class Drain:
         os.setpgid(0, 0)  # Ctrl-C in a terminal goes to the parent alone, which sends us SIGTERM
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # a worker never outlives its parent
+        self._parent_id = os.getppid()
+        self._look_for_parent()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.begin)
+
+    def _look_for_parent(self) -> None:
+        """A worker whose parent has died drains; this is for systems without PDEATHSIG, and signals that got lost."""
+        if os.getppid() != self._parent_id:
+            self.begin()
+        else:
+            asyncio.get_running_loop().call_later(LOOK_FOR_PARENT_EVERY_S, self._look_for_parent)
 
     def begin(self) -> None:
         """Start draining; a second call changes nothing."""

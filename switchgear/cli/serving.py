@@ -4,7 +4,9 @@ import logging
 import math
 import os
 import signal
+import time
 from functools import partial
+from threading import Thread
 from types import FrameType
 
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
@@ -20,6 +22,7 @@ BACKPRESSURE = 8192
 CLIENT_BUFFER_BYTES = 65_536
 """What granian holds for a client that does not read, and the most it takes of request headers; its own is 400 KiB."""
 RESPAWN_INTERVAL_S = 0.2
+REMIND_EVERY_S = 0.5
 KILL_MARGIN_S = 10
 RUNTIME_MODE = RuntimeModes.st
 
@@ -99,3 +102,11 @@ class _Stopper:
             if number == signal.SIGINT:
                 os.write(2, b"\nfinishing what is under way; Ctrl-C again to stop at once\n")
             self._server.signal_handler_interrupt()  # type: ignore[no-untyped-call]  # granian leaves it untyped
+            Thread(target=self._remind, name="switchgear-stopper", daemon=True).start()
+
+    def _remind(self) -> None:
+        """Tell the workers again: one that was just starting, its loop not turning yet, misses the first time."""
+        while self._server.wrks:
+            time.sleep(REMIND_EVERY_S)
+            for worker in list(self._server.wrks):
+                worker.terminate()  # type: ignore[no-untyped-call]  # granian leaves it untyped

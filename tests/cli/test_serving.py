@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import time
 from collections.abc import Iterator
 from functools import partial
 from types import SimpleNamespace
@@ -23,11 +24,16 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class FakeServer(SimpleNamespace):
     def __init__(self) -> None:
-        super().__init__(interrupts=0, killed=0)
-        self.wrks = [SimpleNamespace(kill=self.count_kill) for _ in range(2)]
+        super().__init__(interrupts=0, killed=0, terminated=0)
+        self.wrks = [SimpleNamespace(kill=self.count_kill, terminate=self.count_terminate) for _ in range(2)]
 
     def count_kill(self) -> None:
         self.killed += 1
+
+    def count_terminate(self) -> None:
+        self.terminated += 1
+        if self.terminated >= 4:
+            self.wrks = []
 
     def signal_handler_interrupt(self) -> None:
         self.interrupts += 1
@@ -99,3 +105,14 @@ def test_a_worker_that_still_has_our_handlers_just_ends(server: Any) -> None:
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert server.interrupts == 0
+
+
+def test_workers_are_told_again_until_they_have_gone(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is just starting, its event loop not turning yet, misses a signal."""
+    monkeypatch.setattr(serving, "REMIND_EVERY_S", 0.01)
+    serving._Stopper(server).install()
+    os.kill(os.getpid(), signal.SIGTERM)
+    deadline = time.monotonic() + 5
+    while server.wrks and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (server.interrupts, server.terminated) == (1, 4)

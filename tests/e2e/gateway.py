@@ -188,6 +188,12 @@ class GatewayProcess:
         return found is not None
 
     def _is_ready(self) -> bool:
+        """One worker answers for itself alone; that the others are up shows in their process groups."""
+        workers = self.worker_pids()
+        if len(workers) < int(self._config.get("server", {}).get("workers", 1)):
+            return False
+        if any(os.getpgid(worker) != worker for worker in workers):
+            return False
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
         try:
             connection.request("GET", "/health/ready")

@@ -57,6 +57,7 @@ def test_live_streams_finish_and_the_process_ends_with_the_last(fake: FakeProvid
     fake.script("ticking", TICKING)
     with GatewayProcess(config(fake, workers=workers, drain_timeout_s=30)) as gateway:
         assert len(gateway.worker_pids()) == workers
+        time.sleep(0.2)
         streams = open_streams(gateway, "up/ticking", STREAMS)
         fake.wait_for(lambda entry: getattr(entry, "model", "") == "ticking", count=STREAMS)
         gateway.terminate()
