@@ -21,8 +21,10 @@ from switchgear.core.types import Endpoint, HttpOrigin, HttpRequest
 from switchgear.engine.egress import Proxy
 
 MAX_HEAD_BYTES = 65_536
-PAUSE_AT_BYTES = 6_144
-"""With the 256,000 bytes that uvloop reads at most at once, a slow client makes us hold 256 KiB."""
+READ_BYTES = 65_536
+"""The most that is read from a socket at once; into one buffer for all connections of a loop, which only it touches."""
+PAUSE_AT_BYTES = 32_768
+"""For a slow client we hold this and a read, and as much again that is on its way to it: under 256 KiB."""
 JOIN_UP_TO_BYTES = 65_536
 IDLE_EXPIRY_S = 55.0
 DRAIN_AFTER_END_S = 1.0
@@ -41,18 +43,25 @@ class _Owner(Protocol):
     def release(self, connection: "Connection", reusable: bool) -> None: ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """A socket to an origin. Idle, or serving one exchange, whose answer is ``response``."""
 
     __slots__ = (
-        "_head_bytes", "_parser", "_transport", "has_place", "idle_expiry_s", "idle_since", "is_open", "loop",
-        "origin", "pool", "response", "reused", "via_proxy",
+        "_head_bytes", "_parser", "_read_buffer", "_transport", "has_place", "idle_expiry_s", "idle_since",
+        "is_open", "loop", "origin", "pool", "response", "reused", "via_proxy",
     )  # fmt: skip
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, pool: _Pool, origin: HttpOrigin, via_proxy: Proxy | None = None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pool: _Pool,
+        origin: HttpOrigin,
+        read_buffer: memoryview,
+        via_proxy: Proxy | None = None,
     ) -> None:
+        """``read_buffer`` is shared by the connections of one loop: what is in it is used up before the next read."""
         self.loop = loop
+        self._read_buffer = read_buffer
         self.pool = pool
         self.origin = origin
         self.via_proxy = via_proxy
@@ -122,16 +131,20 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are not asyncio's classes
         self.is_open = True
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes of the answer."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next read goes."""
+        return self._read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes of the answer are in the buffer."""
         response = self.response
         if response is None:
             self.abort()  # nobody asked: a connection that speaks unasked cannot be trusted with the next request
             return
         response.touched(self.loop.time())
-        self._head_bytes += len(data)
+        self._head_bytes += nbytes
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._read_buffer[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.fail(UpstreamUnavailable("The provider's answer is not valid HTTP."))
             return

@@ -53,7 +53,7 @@ async def open_tunnel(
     loop: asyncio.AbstractEventLoop,
     proxy: Proxy,
     origin: HttpOrigin,
-    connection: asyncio.Protocol,
+    connection: asyncio.BufferedProtocol,
     tls: ssl.SSLContext,
 ) -> None:
     """Ask the proxy for a tunnel to ``origin`` (RFC 9110, 9.3.6), and TLS inside it, for ``connection``.

@@ -14,7 +14,7 @@ from math import inf
 from switchgear.core.errors import UpstreamTimeout, UpstreamUnavailable
 from switchgear.core.settings import TimeoutSettings
 from switchgear.core.types import HttpOrigin, HttpRequest
-from switchgear.engine.connection import Connection, HttpResponse
+from switchgear.engine.connection import READ_BYTES, Connection, HttpResponse
 from switchgear.engine.egress import Egress, open_tunnel
 
 SWEEP_INTERVAL_S = 0.25
@@ -138,6 +138,7 @@ class Transport:
         self._default_tls: ssl.SSLContext | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
+        self._read_buffer = memoryview(bytearray(READ_BYTES))
 
     def configure(self, origin: HttpOrigin, *, max_connections: int, tls_ca_file: str = "") -> None:
         """What is particular about an origin; before its first request, once for each provider there.
@@ -236,7 +237,8 @@ class Transport:
         """A new connection, in the place that ``pool.place`` gave us."""
         loop, origin = asyncio.get_running_loop(), pool.origin
         proxy = self._egress.proxy_for(origin)
-        connection = Connection(loop, pool, origin, via_proxy=proxy if origin.scheme == "http" else None)
+        via_proxy = proxy if origin.scheme == "http" else None
+        connection = Connection(loop, pool, origin, self._read_buffer, via_proxy)
         try:
             if proxy is not None and origin.scheme == "https":
                 await open_tunnel(loop, proxy, origin, connection, self._tls_for(pool))
