@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,8 +222,6 @@ def test_the_example_with_the_openai_sdk(
 
 @pytest.mark.parametrize("block", [one for one in blocks("sh") if "curl http" in one.text], ids=str)
 def test_the_curl_line_works_when_pasted(running: GatewayProcess, here: Path, block: Block) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
     line = block.text.replace(ADDRESS, running.url)
     said = subprocess.run(["sh", "-c", line], capture_output=True, check=True, timeout=10)
     assert json.loads(said.stdout)["choices"][0]["message"]["content"] == REPLY
