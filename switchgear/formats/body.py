@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from switchgear.core.errors import InvalidRequest
+from switchgear.core.types import ToolCall
 
 MAX_DEPTH = 128
 
@@ -122,3 +123,21 @@ def own_copy(value: Raw) -> Raw | None:
 
 def _duplicate() -> InvalidRequest:
     return InvalidRequest("A field stands twice in the request body.", code="duplicate_field")
+
+
+def read_arguments(call: ToolCall, param: str) -> Raw:
+    """A tool call's arguments as the object they must be, in the caller's own bytes: numbers keep their digits.
+
+    Raises InvalidRequest, with ``param``, where they are not a JSON object.
+    """
+    text = call.arguments.strip() or "{}"
+    try:
+        if isinstance(msgspec.json.decode(text), dict):
+            return Raw(text.encode())
+    except UNREADABLE:
+        pass
+    raise InvalidRequest(
+        "The arguments of a tool call must be a JSON object.",
+        param=param,
+        code="invalid_value",
+    )

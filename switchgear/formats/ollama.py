@@ -29,7 +29,7 @@ from switchgear.core.types import (
     ToolResult,
     to_json,
 )
-from switchgear.formats.body import UNREADABLE, replace_fields, untranslatable
+from switchgear.formats.body import UNREADABLE, read_arguments, replace_fields, untranslatable
 
 FORMAT = "ollama"
 
@@ -152,23 +152,12 @@ def _write_image(image: Image, at: str) -> str:
 
 
 def _write_call(call: ToolCall, number: int, at: str) -> dict[str, Any]:
-    function = {"index": number, "name": call.name, "arguments": _arguments(call, number, at)}
+    function = {
+        "index": number,
+        "name": call.name,
+        "arguments": read_arguments(call, f"{at}.tool_calls[{number}].function.arguments"),
+    }
     return {"id": call.id, "type": "function", "function": function}
-
-
-def _arguments(call: ToolCall, number: int, at: str) -> Raw:
-    """The arguments as the object they must be, in the caller's own bytes: numbers keep their digits."""
-    text = call.arguments.strip() or "{}"
-    try:
-        if isinstance(msgspec.json.decode(text), dict):
-            return Raw(text.encode())
-    except UNREADABLE:
-        pass
-    raise InvalidRequest(
-        "The arguments of a tool call must be a JSON object.",
-        param=f"{at}.tool_calls[{number}].function.arguments",
-        code="invalid_value",
-    )
 
 
 def _write_result(result: ToolResult, name: str | None, at: str) -> dict[str, Any]:

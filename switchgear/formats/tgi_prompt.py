@@ -10,10 +10,6 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any, NamedTuple
 
-import msgspec
-from msgspec import Raw
-
-from switchgear.core.errors import InvalidRequest
 from switchgear.core.types import (
     Image,
     Message,
@@ -26,7 +22,7 @@ from switchgear.core.types import (
     ToolResult,
     to_json,
 )
-from switchgear.formats.body import UNREADABLE, untranslatable
+from switchgear.formats.body import read_arguments, untranslatable
 from switchgear.formats.tgi_grammar import must_call, parameters_of
 
 # --- chat templates ----------------------------------------------------------------------------------------------
@@ -114,7 +110,8 @@ def _write_text(message: Message, at: str) -> str:
             case Image():
                 text += _write_image(part)
             case ToolCall():
-                calls.append({"name": part.name, "arguments": _arguments(part, len(calls), at)})
+                where = f"{at}.tool_calls[{len(calls)}].function.arguments"
+                calls.append({"name": part.name, "arguments": read_arguments(part, where)})
             case Thinking() | ToolResult():
                 pass
             case _:
@@ -131,21 +128,6 @@ def _write_image(image: Image) -> str:
 def _write_result(result: ToolResult, name: str, at: str) -> str:
     text = "".join(part.text if isinstance(part, Text) else _write_image(part) for part in result.parts)
     return f"{'Error' if result.is_error else 'Result'} of {name}: {text}"
-
-
-def _arguments(call: ToolCall, number: int, at: str) -> Raw:
-    """The arguments as an object, in the caller's own bytes."""
-    text = call.arguments.strip() or "{}"
-    try:
-        if isinstance(msgspec.json.decode(text), dict):
-            return Raw(text.encode())
-    except UNREADABLE:
-        pass
-    raise InvalidRequest(
-        "The arguments of a tool call must be a JSON object.",
-        param=f"{at}.tool_calls[{number}].function.arguments",
-        code="invalid_value",
-    )
 
 
 def _preamble(prompt: Prompt, tools: list[Tool]) -> str:
